@@ -1,0 +1,1 @@
+"""What every service has in common: messages, subjects, bus, runtime, storage, models, trading rules."""

@@ -1,0 +1,676 @@
+"""The bus over NATS. The only file that imports ``nats``."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ObjectStoreConfig, StorageType
+
+from libs.common.bus.protocol import Delivered, ReaderCounts
+from libs.common.bus.sequencing import Joiner, Ring
+from libs.common.bus.streams import MODEL_BUCKET, STREAMS, Delivery, StreamSpec, delivery_of, stream_of
+from libs.common.codec import Codec, encode
+from libs.common.errors import ArtifactError, BusError, MalformedMessage
+from libs.common.messages.base import Message
+from libs.common.routing import subject_of
+
+CONFIRM_EVERY_S = 1.0
+RING_BYTES = 64_000_000
+HIGH_WATER = 65_536
+LOST_AFTER_S = 10.0
+_FETCH = 500
+_OVERLAP_S = 5.0
+_any_codec = Codec()
+
+
+class NatsBus:
+    """One connection to the server as one user. Make it with ``connect``."""
+
+    def __init__(self, client: Client, user: str) -> None:
+        self._client = client
+        self._user = user
+        self._js = client.jetstream(timeout=5.0)
+        self._rings: dict[str, Ring] = {}
+        self._room = asyncio.Event()
+        self._room.set()
+        self._verified = asyncio.Event()
+        self._verified.set()
+        self._ring_lock = asyncio.Lock()
+        self._readers: list[_NatsReader] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.reconnects = 0
+        self.republished = 0
+        self._spawn(self._confirm_for_ever())
+
+    @classmethod
+    async def connect(cls, url: str, *, user: str, password: str, wait_s: float = 15.0) -> "NatsBus":
+        """Connect as a user.
+
+        Raises
+        ------
+        BusError : when no server answers within ``wait_s`` or it refuses the user, with the remedy
+        """
+        client = Client()
+        bus: NatsBus | None = None
+
+        async def disconnected() -> None:
+            if bus is not None:
+                bus._on_disconnect()
+
+        async def reconnected() -> None:
+            if bus is not None:
+                bus._on_reconnect()
+
+        async def failed(error: Exception) -> None:
+            if bus is not None:
+                bus.last_error = str(error)
+
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                await client.connect(
+                    servers=[url], user=user, password=password, name=f"tickwire-{user}",
+                    inbox_prefix=f"_INBOX.{user}".encode(), allow_reconnect=True, max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.1, connect_timeout=2, ping_interval=5, max_outstanding_pings=2,
+                    disconnected_cb=disconnected, reconnected_cb=reconnected, error_cb=failed,
+                    pending_size=256 * 1024 * 1024,
+                )
+                break
+            except (nats.errors.Error, OSError) as error:
+                if "authorization" in str(error).lower():
+                    raise BusError(
+                        f"{url}: the server refuses user '{user}'. Check TICKWIRE_NATS_PASSWORD."
+                    ) from error
+                if time.monotonic() > deadline:
+                    raise BusError(f"{url}: no NATS server answers ({error}). Is it running? Check bus.url.") from error
+                await asyncio.sleep(0.1)
+        bus = cls(client, user)
+        return bus
+
+    last_error = ""
+
+    @property
+    def connected(self) -> bool:
+        """True while the server is reached and everything sent before has been checked."""
+        return bool(self._client.is_connected) and self._verified.is_set()
+
+    # ---- publishing
+
+    async def publish(self, message: Message) -> None:
+        subject = subject_of(message)
+        await self.publish_payload(subject, message.seq, encode(message), getattr(message, "command_id", ""))
+
+    async def publish_payload(self, subject: str, seq: int, payload: bytes, command_id: str = "") -> None:
+        """Publish bytes that are already encoded (see ``Bus.publish``)."""
+        kind = delivery_of(subject)
+        if kind is Delivery.EPHEMERAL:
+            if self._client.is_connected:
+                await self._client.publish(subject, payload)
+            return
+        if kind is Delivery.COMMANDED:
+            await self._js.publish(subject, payload, headers={"Nats-Msg-Id": command_id} if command_id else None)
+            return
+        if seq <= 0:
+            raise BusError(f"{subject}: a sequenced message needs its number")
+        ring = self._rings.get(subject)
+        if ring is None:
+            ring = self._rings[subject] = Ring(await self._stored_seq_waiting(subject))
+        if not ring.add(seq, payload, time.monotonic()):
+            return
+        if self._client.is_connected and self._verified.is_set():
+            await self._client.publish(subject, payload)
+        if ring.bytes > RING_BYTES // 4 and sum(other.bytes for other in self._rings.values()) > RING_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    async def held(self, subject: str) -> int:
+        """Return the last sequence number the stream holds on a subject (0: none)."""
+        return await self._stored_seq_waiting(subject)
+
+    async def last(self, subject: str) -> Message | None:
+        payload = await self._stored_payload(subject)
+        if payload is None:
+            return None
+        message: Message = _any_codec.decode(payload, subject)
+        return message
+
+    async def _stored_payload(self, subject: str) -> bytes | None:
+        spec = stream_of(subject)
+        if spec is None:
+            raise BusError(f"{subject}: no stream captures it")
+        try:
+            stored = await self._js.get_last_msg(spec.name, subject, direct=True)
+        except nats.js.errors.NotFoundError:
+            return None
+        return stored.data or None
+
+    async def _stored_seq(self, subject: str) -> int:
+        payload = await self._stored_payload(subject)
+        return 0 if payload is None else _seq_decoder.decode(payload).seq
+
+    async def _stored_seq_waiting(self, subject: str) -> int:
+        while True:
+            try:
+                return await self._stored_seq(subject)
+            except (nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+                if self._client.is_closed:
+                    raise
+                await asyncio.sleep(0.1)
+
+    def _on_disconnect(self) -> None:
+        self._verified.clear()
+        # What the client had buffered would go out after a hole of what the dead connection swallowed. The ring
+        # has all of it and sends it in order once the stream has said where it stands.
+        self._client._pending = []
+        self._client._pending_data_size = 0
+
+    def _on_reconnect(self) -> None:
+        self.reconnects += 1
+        self._spawn(self._verify_after_reconnect(self.reconnects))
+        for reader in self._readers:
+            reader.rejoin()
+
+    async def _verify_after_reconnect(self, generation: int) -> None:
+        while generation == self.reconnects and not self._client.is_closed:
+            try:
+                async with self._ring_lock:
+                    while True:
+                        await self._republish(time.monotonic())
+                        if not self._added_since_republish():
+                            self._verified.set()
+                            return
+            except (nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+                await asyncio.sleep(0.1)
+
+    def _added_since_republish(self) -> bool:
+        return any(len(ring.missing(self._republished_at)) != len(ring) for ring in self._rings.values())
+
+    _republished_at = 0.0
+
+    async def _republish(self, sent_before_s: float) -> None:
+        """Ask the streams what they hold; send again what was sent before a moment and is missing."""
+        self._republished_at = sent_before_s
+        for subject, ring in list(self._rings.items()):
+            if not len(ring):
+                continue
+            ring.confirm(await self._stored_seq(subject))
+            missing = list(ring.missing(sent_before_s))
+            for _, payload in missing:
+                await self._client.publish(subject, payload)
+            if missing:
+                self.republished += len(missing)
+        if sum(ring.bytes for ring in self._rings.values()) <= RING_BYTES // 2:
+            self._room.set()
+
+    async def _confirm_for_ever(self) -> None:
+        while not self._client.is_closed:
+            await asyncio.sleep(CONFIRM_EVERY_S if self._room.is_set() else 0.05)
+            if not self._client.is_connected or not self._verified.is_set():
+                continue
+            with contextlib.suppress(nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+                async with self._ring_lock:
+                    await self._republish(time.monotonic() - 2 * CONFIRM_EVERY_S)
+
+    async def flush(self) -> None:
+        await self._client.flush(timeout=5)
+        while any(len(ring) for ring in self._rings.values()):
+            with contextlib.suppress(nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+                for subject, ring in list(self._rings.items()):
+                    if len(ring):
+                        ring.confirm(await self._stored_seq(subject))
+            await asyncio.sleep(0.01)
+
+    # ---- hearing
+
+    async def reader(
+        self,
+        patterns: Sequence[str],
+        *,
+        after: Mapping[str, int] | None = None,
+        since_ns: int = 0,
+        from_start: bool = True,
+        codec: Codec | None = None,
+    ) -> "_NatsReader":
+        reader = _NatsReader(self, self._client, tuple(patterns), dict(after or {}), since_ns, from_start, codec or _any_codec)
+        self._readers.append(reader)
+        await reader.start()
+        return reader
+
+    async def deliveries(
+        self, patterns: Sequence[str], *, after: Mapping[str, int] | None = None, from_start: bool = True
+    ) -> AsyncIterator[Delivered]:
+        reader = await self.reader(patterns, after=after, from_start=from_start)
+        try:
+            while True:
+                for delivered in await reader.batch():
+                    yield delivered
+        finally:
+            await reader.close()
+
+    async def on_message(self, pattern: str, callback: Callable[[str, bytes], None]) -> None:
+        """Hear a pattern at core speed without any guarantee (for observers)."""
+
+        async def heard(msg: Msg) -> None:
+            callback(msg.subject, msg.data)
+
+        await self._client.subscribe(pattern, cb=heard)
+
+    async def request(self, subject: str, payload: bytes = b"", timeout_s: float = 2.0) -> bytes:
+        """Send a request and return the answer's bytes."""
+        try:
+            answer = await self._client.request(subject, payload, timeout=timeout_s)
+        except (nats.errors.NoRespondersError, nats.errors.TimeoutError) as error:
+            raise BusError(f"{subject}: nobody answered") from error
+        return answer.data
+
+    async def request_many(self, subject: str, payload: bytes = b"", wait_s: float = 0.5) -> list[bytes]:
+        """Send a request and return every answer that comes within a time."""
+        inbox = self._client.new_inbox()
+        answers: list[bytes] = []
+
+        async def heard(msg: Msg) -> None:
+            if msg.data:
+                answers.append(msg.data)
+
+        subscription = await self._client.subscribe(inbox, cb=heard)
+        await self._client.publish(subject, payload, reply=inbox)
+        await asyncio.sleep(wait_s)
+        await subscription.unsubscribe()
+        return answers
+
+    async def answer(self, subject: str, handler: Callable[[bytes], bytes]) -> None:
+        """Answer every request on a subject."""
+
+        async def heard(msg: Msg) -> None:
+            if msg.reply:
+                await msg.respond(handler(msg.data))
+
+        await self._client.subscribe(subject, cb=heard)
+
+    # ---- model store
+
+    async def put_object(self, name: str, content: bytes) -> None:
+        store = await self._js.object_store(MODEL_BUCKET)
+        await store.put(name, content)
+
+    async def get_object(self, name: str) -> bytes:
+        try:
+            store = await self._js.object_store(MODEL_BUCKET)
+            found = await store.get(name)
+        except (nats.js.errors.NotFoundError, nats.js.errors.ObjectNotFoundError) as error:
+            raise ArtifactError(f"model store holds no object '{name}'") from error
+        if found.data is None:
+            raise ArtifactError(f"model store's object '{name}' is empty")
+        return found.data
+
+    # ---- life
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Drop everything not yet sent and disconnect; ``flush`` first to lose nothing."""
+        for reader in list(self._readers):
+            await reader.close()
+        for task in list(self._tasks):
+            task.cancel()
+        with contextlib.suppress(nats.errors.Error, OSError):
+            await self._client.close()
+
+
+class _Numbered(msgspec.Struct):
+    seq: int = 0
+
+
+_seq_decoder = msgspec.json.Decoder(_Numbered)
+
+
+class _NatsReader:
+    """A reader over one connection (see ``protocol.Reader``)."""
+
+    def __init__(
+        self,
+        bus: NatsBus,
+        client: Client,
+        patterns: tuple[str, ...],
+        after: dict[str, int],
+        since_ns: int,
+        from_start: bool,
+        codec: Codec,
+    ) -> None:
+        self._bus, self._client, self._patterns, self._codec = bus, client, patterns, codec
+        self._from_start = from_start
+        self._since_s = since_ns / 1e9
+        self._joiner: Joiner[Delivered] = Joiner(after, from_start=from_start)
+        self._commanded_last = {key[1:]: seq for key, seq in after.items() if key.startswith("@")}
+        self._ready: deque[Delivered] = deque()
+        self._wake = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._hinted: dict[str, asyncio.Event] = {}
+        self._subscriptions: list[Any] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._catching = 0
+        self._filling = False
+        self._overflowed = False
+        self._closed = False
+
+    async def start(self) -> None:
+        for pattern in self._patterns:
+            kind = delivery_of(pattern)
+            if kind is Delivery.COMMANDED:
+                self._hinted[pattern] = asyncio.Event()
+                if not self._from_start and pattern not in self._commanded_last:
+                    self._commanded_last[pattern] = await _last_stream_seq(self._bus, pattern)
+                self._spawn(self._follow_commands(pattern))
+            subscription = await self._client.subscribe(
+                pattern, cb=self._listener(pattern, kind), pending_msgs_limit=-1, pending_bytes_limit=-1
+            )
+            self._subscriptions.append(subscription)
+        # The server must have the subscriptions before the streams are read, or a message could fall between.
+        await self._client.flush(timeout=5)
+        if self._from_start:
+            for pattern in self._sequenced():
+                self._begin_catch_up(pattern, self._since_s - _OVERLAP_S if self._since_s else 0.0)
+
+    def _sequenced(self) -> list[str]:
+        return [pattern for pattern in self._patterns if delivery_of(pattern) is Delivery.SEQUENCED]
+
+    async def batch(self) -> list[Delivered]:
+        while not self._ready:
+            self._wake.clear()
+            if not self._ready:
+                await self._wake.wait()
+        out = list(self._ready)
+        self._ready.clear()
+        self._drained.set()
+        if self._overflowed:
+            self._overflowed = False
+            self.rejoin()
+        return out
+
+    @property
+    def joined(self) -> bool:
+        return self._catching == 0 and not self._joiner.holes()
+
+    def counts(self) -> ReaderCounts:
+        joiner = self._joiner
+        return ReaderCounts(
+            gaps_detected=joiner.holes_seen, gaps_filled=joiner.holes_filled, duplicates=joiner.duplicates, lost=joiner.lost
+        )
+
+    def rejoin(self) -> None:
+        """Read the streams again from where we stand; live messages may have been missed."""
+        for pattern in self._sequenced():
+            self._begin_catch_up(pattern, None)
+        for event in self._hinted.values():
+            event.set()
+
+    def _listener(self, pattern: str, kind: Delivery) -> Callable[[Msg], Awaitable[None]]:
+        if kind is Delivery.COMMANDED:
+
+            async def hint(_: Msg) -> None:
+                self._hinted[pattern].set()
+
+            return hint
+        if kind is Delivery.EPHEMERAL:
+
+            async def pass_on(msg: Msg) -> None:
+                self._emit([self._decode(msg.subject, msg.data, 0)])
+
+            return pass_on
+
+        async def heard(msg: Msg) -> None:
+            if len(self._ready) > HIGH_WATER:
+                # The consumer is too slow: leave the rest to the stream and read it from there.
+                self._overflowed = True
+                return
+            self._take(msg.subject, msg.data, self._joiner.live)
+            if self._joiner.holes() and not self._filling and self._catching == 0:
+                self._filling = True
+                self._spawn(self._fill())
+
+        return heard
+
+    def _take(self, subject: str, payload: bytes, join: Callable[[str, int, Delivered], list[Delivered]]) -> None:
+        delivered = self._decode(subject, payload, None)
+        if delivered.message is None:
+            self._emit([delivered])
+        elif delivered.seq <= 0:
+            self._emit([Delivered(subject, payload, None, 0, "no sequence number (field seq)")])
+        else:
+            self._emit(join(subject, delivered.seq, delivered))
+
+    def _decode(self, subject: str, payload: bytes, seq: int | None) -> Delivered:
+        try:
+            message = self._codec.decode(payload, subject)
+        except MalformedMessage as error:
+            return Delivered(subject, payload, None, 0, error.problem)
+        if delivery_of(subject) is not Delivery.EPHEMERAL and subject_of(message) != subject:
+            return Delivered(subject, payload, None, 0, f"{type(message).__name__} does not belong on this subject")
+        return Delivered(subject, payload, message, message.seq if seq is None else seq)
+
+    def _emit(self, ready: list[Delivered]) -> None:
+        if ready:
+            self._ready.extend(ready)
+            self._wake.set()
+
+    # ---- reading streams
+
+    def _begin_catch_up(self, pattern: str, since_s: float | None) -> None:
+        if self._closed:
+            return
+        self._catching += 1
+        self._joiner.begin(pattern)
+        self._spawn(self._catch_up(pattern, since_s))
+
+    async def _catch_up(self, pattern: str, since_s: float | None) -> None:
+        try:
+            while not self._closed:
+                try:
+                    await self._read_stored(pattern, self._since(since_s))
+                    break
+                except (nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+                    await asyncio.sleep(0.1)
+        finally:
+            self._catching -= 1
+            self._emit(self._joiner.end(pattern))
+        if self._joiner.holes() and not self._filling:
+            self._filling = True
+            self._spawn(self._fill())
+
+    def _since(self, since_s: float | None) -> float:
+        return self._heard_at_s - _OVERLAP_S if since_s is None else since_s
+
+    _heard_at_s = 0.0
+
+    async def _fill(self) -> None:
+        """Fill holes from the stream until there are none; what nobody holds any more is given up, loudly."""
+        started = time.monotonic()
+        try:
+            since_s: float | None = None
+            while self._joiner.holes() and not self._closed:
+                for subject in self._joiner.holes():
+                    with contextlib.suppress(nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+                        await self._read_stored(subject, self._since(since_s))
+                since_s = 0.0  # the overlap was too short: look through all of it
+                if not self._joiner.holes():
+                    break
+                if time.monotonic() - started > LOST_AFTER_S and self._bus.connected:
+                    for subject in self._joiner.holes():
+                        self._emit(self._joiner.give_up(subject))
+                await asyncio.sleep(0.2)
+        finally:
+            self._filling = False
+
+    async def _read_stored(self, pattern: str, since_s: float) -> None:
+        """Pass everything the stream holds of a pattern since a time (0: from its start) to the joiner."""
+        async for msg in _stored(self._bus, pattern, since_s, 0):
+            self._take(msg.subject, msg.data, self._joiner.stored)
+            if len(self._ready) > HIGH_WATER // 2:
+                self._drained.clear()
+                await self._drained.wait()
+        self._heard_at_s = time.time()
+
+    async def _follow_commands(self, pattern: str) -> None:
+        event = self._hinted[pattern]
+        while not self._closed:
+            for delay_s in (0.0, 0.005, 0.02, 0.05, 0.1):
+                await asyncio.sleep(delay_s)
+                try:
+                    if await self._read_commands(pattern):
+                        break
+                except (nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+                    continue
+            event.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), 2.0)
+
+    async def _read_commands(self, pattern: str) -> bool:
+        found = False
+        async for msg in _stored(self._bus, pattern, 0.0, self._commanded_last.get(pattern, 0) + 1):
+            seq = msg.metadata.sequence.stream
+            self._commanded_last[pattern] = seq
+            self._emit([self._decode(msg.subject, msg.data, seq)])
+            found = True
+        return found
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        for subscription in self._subscriptions:
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+        if self in self._bus._readers:
+            self._bus._readers.remove(self)
+
+
+async def _last_stream_seq(bus: NatsBus, pattern: str) -> int:
+    spec = stream_of(pattern)
+    if spec is None:
+        return 0
+    return int((await bus._js.stream_info(spec.name)).state.last_seq)
+
+
+async def _stored(bus: NatsBus, pattern: str, since_s: float, from_seq: int) -> AsyncIterator[Msg]:
+    """Yield what a stream holds of a pattern, up to its end at the time of asking, by bounded pulls."""
+    spec = stream_of(pattern)
+    if spec is None:
+        raise BusError(f"{pattern}: no stream captures it")
+    config = ConsumerConfig(
+        ack_policy=AckPolicy.NONE, inactive_threshold=30.0, mem_storage=True, filter_subject=pattern,
+        deliver_policy=DeliverPolicy.ALL,
+    )
+    if from_seq > 1:
+        config.deliver_policy, config.opt_start_seq = DeliverPolicy.BY_START_SEQUENCE, from_seq
+    elif since_s > 0:
+        config.deliver_policy = DeliverPolicy.BY_START_TIME
+        # The client encodes the date as it stands; only this form is RFC 3339.
+        config.opt_start_time = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # type: ignore[assignment]
+    subscription = await bus._js.pull_subscribe(pattern, stream=spec.name, config=config)
+    try:
+        pending = (await subscription.consumer_info()).num_pending or 0
+        while pending > 0:
+            for msg in await subscription.fetch(min(_FETCH, pending), timeout=5.0):
+                pending -= 1
+                yield msg
+    finally:
+        with contextlib.suppress(nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+            await subscription.unsubscribe()
+
+
+# ---- provisioning (user ``admin``), and the server's own word (user ``system``)
+
+
+def _stream_request(spec: StreamSpec, max_stream_bytes: int) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "name": spec.name,
+        "subjects": list(spec.subjects),
+        "storage": "file",
+        "retention": "limits",
+        "discard": "old",
+        "max_bytes": int(max_stream_bytes * spec.max_share),
+        "max_age": spec.max_age_s * 1_000_000_000,
+        "max_msg_size": -1,
+        "num_replicas": 1,
+        "duplicate_window": 120_000_000_000,
+        "allow_direct": True,
+    }
+    if not spec.fsync:
+        request["persist_mode"] = "async"
+    return request
+
+
+async def provision(bus: NatsBus, max_stream_bytes: int) -> None:
+    """Create all streams and the model store, or bring them up to date; nothing is lost when they exist.
+
+    Raises
+    ------
+    BusError : when the server refuses, or its answer does not show the durability that was asked for
+    """
+    for spec in STREAMS:
+        request = _stream_request(spec, max_stream_bytes)
+        answer = await _js_api(bus, f"$JS.API.STREAM.CREATE.{spec.name}", request)
+        if answer.get("error"):
+            answer = await _js_api(bus, f"$JS.API.STREAM.UPDATE.{spec.name}", request)
+        if answer.get("error"):
+            raise BusError(f"stream {spec.name}: {answer['error'].get('description')}")
+        mode = answer["config"].get("persist_mode", "default")
+        if (mode == "async") is spec.fsync:
+            raise BusError(
+                f"stream {spec.name}: the server answers persist_mode '{mode}'. nats-server 2.12 or newer is needed."
+            )
+    with contextlib.suppress(nats.js.errors.BadRequestError):
+        await bus._js.create_object_store(
+            MODEL_BUCKET, config=ObjectStoreConfig(bucket=MODEL_BUCKET, storage=StorageType.FILE)
+        )
+
+
+async def _js_api(bus: NatsBus, subject: str, request: dict[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = msgspec.json.decode(await bus.request(subject, msgspec.json.encode(request), 5.0))
+    return answer
+
+
+async def prove_durability(url: str, password: str) -> str:
+    """Ask the server itself (user ``system``) whether it syncs every write; return its version.
+
+    Raises
+    ------
+    BusError : when it does not, or does not say
+    """
+    client = await nats.connect(
+        servers=[url], user="system", password=password, inbox_prefix=b"_INBOX.system", allow_reconnect=False
+    )
+    try:
+        answer = await client.request("$SYS.REQ.SERVER.PING.VARZ", b"", timeout=5)
+        found = msgspec.json.decode(answer.data)["data"]
+        settings = (found.get("jetstream") or {}).get("config") or {}
+        if not settings.get("sync_always"):
+            raise BusError(
+                f"{url}: the server does not sync every write (jetstream.config: {settings}). "
+                "Set `sync_interval: always` in its jetstream block."
+            )
+        return str(found["version"])
+    except (nats.errors.Error, KeyError) as error:
+        raise BusError(f"{url}: the server does not say how it syncs ({error})") from error
+    finally:
+        await client.close()

@@ -1,0 +1,174 @@
+"""Order out of a bus that may lose, repeat and reorder: the reader's joiner and the publisher's ring. No I/O here."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+from libs.common import subjects
+
+Item = TypeVar("Item")
+
+
+class Joiner(Generic[Item]):
+    """Joins what is heard live with what a stream holds, per subject, without a hole or a repeat.
+
+    Every subject has one writer that numbers its messages 1, 2, 3, ... While a pattern is being caught up, or a
+    subject has a hole, live messages wait in ``pending``; what the stream returns goes first.
+
+    Parameters
+    ----------
+    after : last sequence number already handled, by subject
+    from_start : whether an unseen subject is expected to begin at 1 (else: wherever it is met first)
+    max_pending : most live messages kept per subject while it waits; later ones are left to the stream
+    """
+
+    def __init__(self, after: dict[str, int], *, from_start: bool = True, max_pending: int = 10_000) -> None:
+        self.last: dict[str, int] = dict(after)
+        self.duplicates = 0
+        self.holes_seen = 0
+        self.holes_filled = 0
+        self.lost = 0
+        self._from_start = from_start
+        self._max_pending = max_pending
+        self._pending: dict[str, dict[int, Item]] = {}
+        self._holes: set[str] = set()
+        self._catching: list[str] = []
+
+    def begin(self, pattern: str) -> None:
+        """Note that a pattern is being read from its stream: live messages wait until ``end``."""
+        self._catching.append(pattern)
+
+    def end(self, pattern: str) -> list[Item]:
+        """Note that the stream has been read to its end; return what waited and now follows."""
+        self._catching.remove(pattern)
+        ready: list[Item] = []
+        for subject in [name for name in self._pending if subjects.matches(pattern, name)]:
+            if not self._is_caught(subject):
+                ready += self._drain(subject)
+        return ready
+
+    def live(self, subject: str, seq: int, item: Item) -> list[Item]:
+        """Take a message heard live; return what may be handled now, in order."""
+        last = self.last.get(subject)
+        if last is not None and seq <= last:
+            self.duplicates += 1
+            return []
+        if subject not in self._holes and not (self._catching and self._is_caught(subject)):
+            if last is None and not self._from_start:
+                last = seq - 1
+            if seq == (last or 0) + 1:
+                self.last[subject] = seq
+                return [item]
+            self._holes.add(subject)
+            self.holes_seen += 1
+        elif seq == (last or 0) + 1 and subject in self._holes:
+            # The publisher has sent the missing one again.
+            self._pending.setdefault(subject, {})[seq] = item
+            return self._drain(subject)
+        waiting = self._pending.setdefault(subject, {})
+        if seq in waiting:
+            self.duplicates += 1
+        elif len(waiting) < self._max_pending:
+            waiting[seq] = item
+        return []
+
+    def stored(self, subject: str, seq: int, item: Item) -> list[Item]:
+        """Take a message read from the stream; return what may be handled now, in order."""
+        last = self.last.get(subject)
+        if last is None and not self._from_start:
+            last = seq - 1
+        last = last or 0
+        if seq <= last:
+            return []
+        if seq > last + 1:
+            if subject not in self._holes:
+                self._holes.add(subject)
+                self.holes_seen += 1
+            waiting = self._pending.setdefault(subject, {})
+            if len(waiting) < self._max_pending:
+                waiting[seq] = item
+            return []
+        self.last[subject] = seq
+        if subject in self._holes:
+            return [item, *self._drain(subject)]
+        return [item]
+
+    def holes(self) -> tuple[str, ...]:
+        """Return the subjects that wait for a missing message."""
+        return tuple(self._holes)
+
+    def give_up(self, subject: str) -> list[Item]:
+        """Accept that what is missing will not come; go on with the first message held."""
+        waiting = self._pending.get(subject)
+        if not waiting:
+            self._holes.discard(subject)
+            return []
+        first = min(waiting)
+        self.lost += first - self.last.get(subject, 0) - 1
+        self.last[subject] = first - 1
+        return self._drain(subject)
+
+    def _is_caught(self, subject: str) -> bool:
+        return any(subjects.matches(pattern, subject) for pattern in self._catching)
+
+    def _drain(self, subject: str) -> list[Item]:
+        waiting = self._pending.get(subject, {})
+        last = self.last.get(subject)
+        if last is None:
+            last = min(waiting, default=1) - 1 if not self._from_start else 0
+        ready = []
+        while last + 1 in waiting:
+            last += 1
+            ready.append(waiting.pop(last))
+        self.last[subject] = last
+        for seq in [seq for seq in waiting if seq <= last]:
+            del waiting[seq]
+        if waiting:
+            if subject not in self._holes:
+                self._holes.add(subject)
+                self.holes_seen += 1
+        else:
+            self._pending.pop(subject, None)
+            if subject in self._holes:
+                self._holes.discard(subject)
+                self.holes_filled += 1
+        return ready
+
+
+class Ring:
+    """What one publisher has sent on one subject and the stream is not yet known to hold.
+
+    Parameters
+    ----------
+    held : the last sequence number the stream was known to hold when the ring was made
+    """
+
+    def __init__(self, held: int) -> None:
+        self.held = held
+        self.bytes = 0
+        self._entries: deque[tuple[int, bytes, float]] = deque()
+
+    def add(self, seq: int, payload: bytes, at_s: float) -> bool:
+        """Keep a message; return False when the stream holds it already (it is not to be sent)."""
+        if seq <= self.held:
+            return False
+        self._entries.append((seq, payload, at_s))
+        self.bytes += len(payload)
+        return True
+
+    def confirm(self, held: int) -> None:
+        """Forget what the stream holds."""
+        self.held = max(self.held, held)
+        while self._entries and self._entries[0][0] <= self.held:
+            self.bytes -= len(self._entries.popleft()[1])
+
+    def missing(self, sent_before_s: float) -> Iterable[tuple[int, bytes]]:
+        """Return what was sent before a moment and is still not held, in order."""
+        return [(seq, payload) for seq, payload, at_s in self._entries if at_s <= sent_before_s]
+
+    def touch(self, at_s: float) -> None:
+        """Note that everything in the ring has just been sent again."""
+        self._entries = deque((seq, payload, at_s) for seq, payload, _ in self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)

@@ -1,0 +1,65 @@
+"""Messages to JSON and back."""
+
+import types
+from typing import Any, Union, get_args
+
+import msgspec
+
+from libs.common.errors import MalformedMessage
+from libs.common.messages import account, control, features, market, models, orders
+from libs.common.messages.base import Message, column_from_json, column_to_json
+
+MAX_MESSAGE_BYTES = 1_000_000
+"""The server's ``max_payload``; anything larger is refused before it is parsed."""
+
+
+def _message_types() -> tuple[type[Message], ...]:
+    found = []
+    for module in (market, features, orders, account, models, control):
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Message) and value.__module__ == module.__name__:
+                found.append(value)
+    return tuple(sorted(set(found), key=lambda kind: kind.__name__))
+
+
+MESSAGE_TYPES = _message_types()
+"""Every message type there is, by name."""
+AnyMessage = Union[MESSAGE_TYPES]  # type: ignore[valid-type]  # noqa: UP007 - built at run time
+
+_encoder = msgspec.json.Encoder(enc_hook=column_to_json)
+_any_decoder = msgspec.json.Decoder(AnyMessage, dec_hook=column_from_json)
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as one line of JSON."""
+    return _encoder.encode(message)
+
+
+class Codec:
+    """Decode messages of the given types; anything else is malformed.
+
+    Raises
+    ------
+    MalformedMessage : with the field's path and what was wrong
+    """
+
+    def __init__(self, kinds: tuple[type[Message], ...] | None = None) -> None:
+        self._decoder = (
+            _any_decoder if kinds is None
+            else msgspec.json.Decoder(Union[kinds], dec_hook=column_from_json)  # noqa: UP007
+        )
+
+    def decode(self, payload: bytes, subject: str = "") -> Any:
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise MalformedMessage(subject, f"{len(payload)} bytes, at most {MAX_MESSAGE_BYTES} are allowed")
+        try:
+            return self._decoder.decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise MalformedMessage(subject, str(error)) from error
+
+
+def message_types_of(annotation: Any) -> tuple[type[Message], ...]:
+    """Return the message types a (union) annotation names."""
+    if isinstance(annotation, types.UnionType):
+        return tuple(get_args(annotation))
+    return (annotation,)

@@ -1,0 +1,248 @@
+"""One ``config.yaml``, a section per service, environment over file, unknown keys refused.
+
+Read once in ``__main__.py``; passed on by value. ``TICKWIRE_RISK__MAX_SPREAD_POINTS=30`` overrides the key
+``max_spread_points`` of section ``risk``; values of the environment are read as YAML. ``secret://NAME`` is replaced
+by the environment variable ``NAME`` or, failing that, by the content of the file ``$TICKWIRE_SECRETS_DIR/NAME``.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import yaml
+from msgspec import Meta
+
+from libs.common.errors import ConfigError
+
+Section = TypeVar("Section", bound=msgspec.Struct)
+ENV_PREFIX = "TICKWIRE_"
+SECRET_PREFIX = "secret://"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all sections: frozen, keyword only, no unknown keys."""
+
+
+class DecideOn(Settings, frozen=True, kw_only=True):
+    """When a feature row is made and a decision is taken.
+
+    Parameters
+    ----------
+    kind : ``bar`` (first tick at or after a bar's close), ``tick`` (every n-th tick), ``interval`` (first tick at
+        or after every n-th second since midnight UTC)
+    every : bar length in seconds, number of ticks, or seconds
+    """
+
+    kind: Literal["bar", "tick", "interval"] = "bar"
+    every: Annotated[int, Meta(gt=0)] = 60
+
+
+class SystemConfig(Settings, frozen=True, kw_only=True):
+    """What all services must agree on (section ``system``).
+
+    Parameters
+    ----------
+    symbols : canonical symbols traded
+    account : account key, part of subjects
+    data_dir : where state, journals, ticks and logs live
+    clock : ``event`` (time is what the ticks say: replays, synthetic markets) or ``wall`` (live)
+    lockstep : replay step by step so that every run is bit-identical
+    decide_on : when decisions are taken
+    seed : seeds everything random
+    mode : ``paper`` or ``live``; live stays disarmed until the bus has proved its durability
+    """
+
+    symbols: tuple[str, ...] = ("EURUSD",)
+    account: str = "paper"
+    data_dir: str = ".tickwire"
+    clock: Literal["event", "wall"] = "event"
+    lockstep: bool = False
+    decide_on: DecideOn = DecideOn()
+    seed: Annotated[int, Meta(ge=0)] = 123
+    mode: Literal["paper", "live"] = "paper"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class BusConfig(Settings, frozen=True, kw_only=True):
+    """How to reach NATS (section ``bus``).
+
+    Parameters
+    ----------
+    url : ``nats://host:port`` without credentials; empty: the embedded server of ``tickwire up``
+    port : port of the embedded server; 0 takes a free one
+    password : the service's own password, normally ``secret://TICKWIRE_NATS_PASSWORD``
+    max_stream_bytes : most bytes one high-rate stream may keep
+    """
+
+    url: str = ""
+    port: Annotated[int, Meta(ge=0, le=65535)] = 0
+    password: str = ""
+    max_stream_bytes: Annotated[int, Meta(gt=1_000_000)] = 2_000_000_000
+
+
+class InstrumentConfig(Settings, frozen=True, kw_only=True):
+    """What the broker says of a symbol (section ``instruments``, keyed by symbol).
+
+    Parameters
+    ----------
+    digits : decimals of a price
+    contract_size : units per lot
+    profit_currency, margin_currency : quote currency of the profit, currency of the margin
+    volume_min, volume_max, volume_step : lots
+    stops_level_points : least distance of SL and TP from the price
+    swap_long_points, swap_short_points : per lot and night, points
+    commission_per_lot_ccy : account currency per lot and side, >= 0
+    session : trading session, ``fx`` (Sunday 17:00 to Friday 17:00 New York) or ``always``
+    """
+
+    digits: Annotated[int, Meta(ge=0, le=8)] = 5
+    contract_size: Annotated[float, Meta(gt=0)] = 100_000.0
+    profit_currency: str = "USD"
+    margin_currency: str = "EUR"
+    volume_min: Annotated[float, Meta(gt=0)] = 0.01
+    volume_max: Annotated[float, Meta(gt=0)] = 100.0
+    volume_step: Annotated[float, Meta(gt=0)] = 0.01
+    stops_level_points: Annotated[int, Meta(ge=0)] = 0
+    swap_long_points: float = 0.0
+    swap_short_points: float = 0.0
+    commission_per_lot_ccy: Annotated[float, Meta(ge=0)] = 3.5
+    session: Literal["fx", "always"] = "fx"
+
+    @property
+    def point(self) -> float:
+        """Size of one point in price units."""
+        return float(10.0**-self.digits)
+
+
+COMMON_SECTIONS: dict[str, Any] = {
+    "system": SystemConfig,
+    "bus": BusConfig,
+    "instruments": dict[str, InstrumentConfig],
+}
+"""Sections every service may read; each service adds its own under its own name."""
+
+
+def read_config(
+    path: str | Path | None, sections: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+) -> dict[str, Any]:
+    """Read and check a config file.
+
+    Parameters
+    ----------
+    path : the YAML file; ``None`` for defaults only
+    sections : section name -> its type; sections of other services are left unread
+    environ : environment variables that override the file
+
+    Returns
+    -------
+    Section name -> its checked value; sections the file lacks have their defaults.
+
+    Raises
+    ------
+    ConfigError : naming file, key, problem and remedy
+    """
+    raw = _read_yaml(path)
+    known = set(COMMON_SECTIONS) | set(sections) | KNOWN_SERVICES
+    for name in raw:
+        if name not in known:
+            raise ConfigError(f"{path}: unknown section '{name}'{_nearest(name, known)}")
+    _apply_environment(raw, environ, known)
+    result = {}
+    for name, kind in {**COMMON_SECTIONS, **sections}.items():
+        value = _resolve_secrets(raw.get(name) or {}, environ, f"{path}: {name}")
+        result[name] = _convert(value, kind, f"{path or 'config'}: {name}")
+    return result
+
+
+KNOWN_SERVICES = {"ingest", "features", "inference", "risk", "executor", "trainer", "api"}
+"""Every section a service may own; the file may hold them all although one service reads its own only."""
+
+
+def _read_yaml(path: str | Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Name a file with --config.") from error
+    try:
+        raw = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected sections (system:, bus:, risk: ...) at the top level")
+    return raw
+
+
+def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str], known: set[str]) -> None:
+    for variable, text in sorted(environ.items()):
+        name, separator, key = variable.removeprefix(ENV_PREFIX).partition("__")
+        if not variable.startswith(ENV_PREFIX) or not separator:
+            continue
+        section = name.lower()
+        if section not in known:
+            raise ConfigError(f"environment variable {variable}: unknown section '{section}'{_nearest(section, known)}")
+        target = raw.setdefault(section, {})
+        *parents, last = key.lower().split("__")
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = yaml.safe_load(text)
+
+
+def _resolve_secrets(value: Any, environ: Mapping[str, str], place: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolve_secrets(inner, environ, f"{place}.{key}") for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_resolve_secrets(inner, environ, place) for inner in value]
+    if isinstance(value, str) and value.startswith(SECRET_PREFIX):
+        return _secret(value.removeprefix(SECRET_PREFIX), environ, place)
+    return value
+
+
+def _secret(name: str, environ: Mapping[str, str], place: str) -> str:
+    if name in environ:
+        return environ[name]
+    folder = environ.get("TICKWIRE_SECRETS_DIR", "/run/secrets")
+    file = Path(folder) / name
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:
+        raise ConfigError(
+            f"{place}: secret '{name}' not found. Set the environment variable {name} or create the file {file}."
+        ) from None
+
+
+_UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]+)`(?: - at `\$?\.?(?P<path>[^`]*)`)?")
+
+
+def _convert(value: Any, kind: Any, place: str) -> Any:
+    try:
+        return msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        unknown = _UNKNOWN_FIELD.search(text)
+        if unknown:
+            fields = sorted(_field_names(kind))
+            raise ConfigError(f"{place}: unknown key '{unknown['field']}'{_nearest(unknown['field'], fields)}") from None
+        raise ConfigError(f"{place}: {text.replace('`$.', '`')}") from None
+
+
+def _field_names(kind: Any) -> set[str]:
+    """Return the names of all fields of a section, its nested sections' included."""
+    names: set[str] = set()
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for field in msgspec.structs.fields(kind):
+            names.add(field.encode_name)
+            names |= _field_names(field.type)
+    for inner in getattr(kind, "__args__", ()):
+        names |= _field_names(inner)
+    return names
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(sorted(known))}"

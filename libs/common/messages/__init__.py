@@ -1,0 +1,1 @@
+"""All messages that pass between services, by family."""

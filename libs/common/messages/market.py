@@ -1,0 +1,125 @@
+"""What the market said: tick blocks, closed bars, the state of a feed."""
+
+from enum import StrEnum
+
+import numpy as np
+from msgspec import field
+
+from libs.common.messages.base import Floats, Ints, Message
+
+
+def no_floats() -> Floats:
+    """Return the empty column: the feed does not carry this value."""
+    return np.empty(0, dtype=np.float64)
+
+
+def no_ints() -> Ints:
+    """Return the empty column: the feed does not carry this value."""
+    return np.empty(0, dtype=np.int64)
+
+
+class TickBlock(Message, frozen=True, kw_only=True, eq=False):
+    """One or more consecutive ticks of one symbol, as columns of equal length.
+
+    ``ts_event_ns`` of the block is the time of its last tick.
+
+    Parameters
+    ----------
+    symbol : canonical symbol
+    first_tick : number of the block's first tick within the symbol, counted from 1 without holes
+    time_ns : (n,) when each tick happened, ns UTC, never falling
+    bid, ask : (n,) prices, finite, > 0, bid <= ask
+    last, volume : (n,) last trade price and its volume in lots; **empty** where the feed has none
+    flags : (n,) MetaTrader tick flags; **empty** where the feed has none
+    """
+
+    symbol: str
+    first_tick: int
+    time_ns: Ints
+    bid: Floats
+    ask: Floats
+    last: Floats = field(default_factory=no_floats)
+    volume: Floats = field(default_factory=no_floats)
+    flags: Ints = field(default_factory=no_ints)
+
+    def __post_init__(self) -> None:
+        n = len(self.time_ns)
+        if n == 0:
+            raise ValueError("a tick block holds at least one tick")
+        for name in ("bid", "ask"):
+            if len(getattr(self, name)) != n:
+                raise ValueError(f"column {name} has {len(getattr(self, name))} values, time_ns has {n}")
+        for name in ("last", "volume", "flags"):
+            if len(getattr(self, name)) not in (0, n):
+                raise ValueError(f"column {name} has {len(getattr(self, name))} values, expected 0 or {n}")
+        if (self.bid <= 0.0).any() or (self.ask < self.bid).any():
+            raise ValueError("prices must satisfy 0 < bid <= ask; ingest quarantines the others")
+        if n > 1 and (self.time_ns[1:] < self.time_ns[:-1]).any():
+            raise ValueError("time_ns falls")
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+
+class Bar(Message, frozen=True, kw_only=True):
+    """A closed bar of bid prices.
+
+    ``ts_event_ns`` is when it became visible: the time of the first tick at or after its close.
+
+    Parameters
+    ----------
+    timeframe_s : length in seconds
+    open_ns : start of the bar, ns UTC
+    open, high, low, close : bid prices
+    spread_mean : mean of ask - bid over the bar, price units
+    tick_count : ticks in the bar
+    """
+
+    symbol: str
+    timeframe_s: int
+    open_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    spread_mean: float
+    tick_count: int
+
+
+class FeedStatus(Message, frozen=True, kw_only=True):
+    """What ingest thinks of one symbol's feed, published when it changes and every few seconds.
+
+    Parameters
+    ----------
+    last_tick_ns : time of the last good tick, ns UTC
+    ticks : good ticks passed on since the start
+    quarantined : ticks kept back since the start, by rule (crossed, locked, non_positive, non_finite,
+        out_of_order, duplicate, spike)
+    gaps : times the feed fell silent longer than it should
+    stale : True while no good tick has come for longer than the limit
+    finished : True when a replay has sent its last tick
+    """
+
+    symbol: str
+    last_tick_ns: int
+    ticks: int
+    quarantined: dict[str, int]
+    gaps: int
+    stale: bool
+    finished: bool = False
+
+
+class Side(StrEnum):
+    """Which way a position or an order points."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        """+1 for buy, -1 for sell."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> "Side":
+        return Side.SELL if self is Side.BUY else Side.BUY

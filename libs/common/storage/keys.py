@@ -1,0 +1,67 @@
+"""Signing keys and bus passwords on disk, readable by their owner alone."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+from libs.common.errors import ConfigError
+from libs.common.signing import Signer
+
+SIGNERS = ("risk", "trainer")
+"""Who signs: risk its approvals, trainer its bundles."""
+
+
+def ensure_keys(root_dir: Path) -> None:
+    """Create ``keys/<signer>.key`` (32 bytes, mode 0600) and ``keys/<signer>.pub`` where they are missing."""
+    folder = root_dir / "keys"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for signer in SIGNERS:
+        private = folder / f"{signer}.key"
+        if not private.exists():
+            write_private(private, secrets.token_bytes(32))
+        (folder / f"{signer}.pub").write_bytes(Signer(private.read_bytes()).public_bytes)
+
+
+def ensure_passwords(root_dir: Path, users: tuple[str, ...]) -> dict[str, str]:
+    """Return a password per user, created at the first start and kept in ``keys/passwords.json`` (mode 0600)."""
+    folder = root_dir / "keys"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = folder / "passwords.json"
+    passwords: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    missing = [user for user in users if user not in passwords]
+    if missing:
+        passwords |= {user: secrets.token_urlsafe(24) for user in missing}
+        write_private(file, json.dumps(passwords, indent=1).encode())
+    return passwords
+
+
+def read_key(root_dir: Path, name: str) -> bytes:
+    """Return the 32 bytes of ``keys/<name>``.
+
+    Raises
+    ------
+    ConfigError : when the file is missing, is no key, or a private key is readable by others
+    """
+    file = root_dir / "keys" / name
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}. Run `tickwire keys init`.") from error
+    if len(content) != 32:
+        raise ConfigError(f"{file}: {len(content)} bytes, an Ed25519 key has 32. Run `tickwire keys init`.")
+    if name.endswith(".key") and os.name == "posix" and file.stat().st_mode & 0o077:
+        raise ConfigError(f"{file}: readable by other users. Run `chmod 600 {file}`.")
+    return content
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
