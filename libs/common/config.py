@@ -226,21 +226,32 @@ def _convert(value: Any, kind: Any, place: str) -> Any:
         text = str(error)
         unknown = _UNKNOWN_FIELD.search(text)
         if unknown:
-            fields = sorted(_field_names(kind))
-            raise ConfigError(f"{place}: unknown key '{unknown['field']}'{_nearest(unknown['field'], fields)}") from None
+            raise ConfigError(f"{place}: {_unknown_key(unknown['field'], unknown['path'] or '', kind)}") from None
         raise ConfigError(f"{place}: {text.replace('`$.', '`')}") from None
 
 
-def _field_names(kind: Any) -> set[str]:
-    """Return the names of all fields of a section, its nested sections' included."""
-    names: set[str] = set()
+def _field_names(kind: Any, prefix: str = "") -> dict[str, str]:
+    """Return every field of a section, its nested sections' included: dotted path -> last name."""
+    names: dict[str, str] = {}
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         for field in msgspec.structs.fields(kind):
-            names.add(field.encode_name)
-            names |= _field_names(field.type)
+            names[f"{prefix}{field.encode_name}"] = field.encode_name
+            names |= _field_names(field.type, f"{prefix}{field.encode_name}.")
     for inner in getattr(kind, "__args__", ()):
-        names |= _field_names(inner)
+        names |= _field_names(inner, prefix)
     return names
+
+
+def _unknown_key(field: str, path: str, kind: Any) -> str:
+    known = _field_names(kind)
+    given = ".".join(part for part in (path.replace("[...]", "").strip("."), field) if part)
+    exact = [dotted for dotted, last in known.items() if last == field]
+    close = exact or difflib.get_close_matches(given, known, n=1) or [
+        dotted for name in difflib.get_close_matches(field, known.values(), n=1) for dotted in known if known[dotted] == name
+    ]
+    if close:
+        return f"unknown key '{given}'; did you mean '{close[0]}'?"
+    return f"unknown key '{given}'; known: {', '.join(sorted(known))}"
 
 
 def _nearest(name: str, known: Any) -> str:

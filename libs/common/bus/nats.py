@@ -12,6 +12,7 @@ import msgspec
 import nats
 import nats.errors
 import nats.js.errors
+import nats.micro
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ObjectStoreConfig, StorageType
@@ -30,6 +31,7 @@ HIGH_WATER = 65_536
 LOST_AFTER_S = 10.0
 _FETCH = 500
 _OVERLAP_S = 5.0
+_REJOIN_OVERLAP_S = 0.5
 _any_codec = Codec()
 
 
@@ -112,6 +114,8 @@ class NatsBus:
 
     async def publish_payload(self, subject: str, seq: int, payload: bytes, command_id: str = "") -> None:
         """Publish bytes that are already encoded (see ``Bus.publish``)."""
+        if self.failure is not None:
+            raise self.failure
         kind = delivery_of(subject)
         if kind is Delivery.EPHEMERAL:
             if self._client.is_connected:
@@ -222,13 +226,23 @@ class NatsBus:
                     await self._republish(time.monotonic() - 2 * CONFIRM_EVERY_S)
 
     async def flush(self) -> None:
-        await self._client.flush(timeout=5)
-        while any(len(ring) for ring in self._rings.values()):
+        with contextlib.suppress(nats.errors.Error, TimeoutError):
+            await self._client.flush(timeout=5)
+        await self.wait_held({subject: ring.newest for subject, ring in self._rings.items()})
+
+    async def wait_held(self, sent: Mapping[str, int]) -> None:
+        """Return once the streams hold every subject up to the given number."""
+        waiting = {subject: seq for subject, seq in sent.items() if subject in self._rings}
+        while waiting and not self._client.is_closed and self.failure is None:
             with contextlib.suppress(nats.errors.Error, nats.js.errors.APIError, TimeoutError):
-                for subject, ring in list(self._rings.items()):
-                    if len(ring):
+                for subject, seq in list(waiting.items()):
+                    ring = self._rings[subject]
+                    if ring.held < seq:
                         ring.confirm(await self._stored_seq(subject))
-            await asyncio.sleep(0.01)
+                    if ring.held >= seq:
+                        del waiting[subject]
+            if waiting:
+                await asyncio.sleep(0.02)
 
     # ---- hearing
 
@@ -241,7 +255,9 @@ class NatsBus:
         from_start: bool = True,
         codec: Codec | None = None,
     ) -> "_NatsReader":
-        reader = _NatsReader(self, self._client, tuple(patterns), dict(after or {}), since_ns, from_start, codec or _any_codec)
+        reader = _NatsReader(
+            self, self._client, tuple(patterns), dict(after or {}), since_ns, from_start, codec or _any_codec
+        )
         self._readers.append(reader)
         await reader.start()
         return reader
@@ -297,6 +313,12 @@ class NatsBus:
 
         await self._client.subscribe(subject, cb=heard)
 
+    async def announce(self, name: str, version: str, description: str) -> None:
+        """Answer the NATS service discovery (``nats micro ls``) under a name."""
+        await nats.micro.add_service(
+            self._client, nats.micro.ServiceConfig(name=name, version=version, description=description)
+        )
+
     # ---- model store
 
     async def put_object(self, name: str, content: bytes) -> None:
@@ -318,7 +340,15 @@ class NatsBus:
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.failure = task.exception()
+
+    failure: BaseException | None = None
+    """A bug in the bus itself; the next publish raises it."""
 
     async def close(self) -> None:
         """Drop everything not yet sent and disconnect; ``flush`` first to lose nothing."""
@@ -356,7 +386,7 @@ class _NatsReader:
         self._joiner: Joiner[Delivered] = Joiner(after, from_start=from_start)
         self._commanded_last = {key[1:]: seq for key, seq in after.items() if key.startswith("@")}
         self._ready: deque[Delivered] = deque()
-        self._wake = asyncio.Event()
+        self.wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._hinted: dict[str, asyncio.Event] = {}
         self._subscriptions: list[Any] = []
@@ -389,9 +419,14 @@ class _NatsReader:
 
     async def batch(self) -> list[Delivered]:
         while not self._ready:
-            self._wake.clear()
-            if not self._ready:
-                await self._wake.wait()
+            self.wake.clear()
+            await self.wake.wait()
+        return self.take()
+
+    def take(self) -> list[Delivered]:
+        """Return what is ready now, perhaps nothing; ``wake`` is set whenever more has come."""
+        if not self._ready:
+            return []
         out = list(self._ready)
         self._ready.clear()
         self._drained.set()
@@ -399,6 +434,11 @@ class _NatsReader:
             self._overflowed = False
             self.rejoin()
         return out
+
+    @property
+    def waiting(self) -> bool:
+        """True while ``take`` would return something."""
+        return bool(self._ready)
 
     @property
     def joined(self) -> bool:
@@ -436,6 +476,7 @@ class _NatsReader:
                 # The consumer is too slow: leave the rest to the stream and read it from there.
                 self._overflowed = True
                 return
+            self._heard_at_s = time.time()
             self._take(msg.subject, msg.data, self._joiner.live)
             if self._joiner.holes() and not self._filling and self._catching == 0:
                 self._filling = True
@@ -464,7 +505,7 @@ class _NatsReader:
     def _emit(self, ready: list[Delivered]) -> None:
         if ready:
             self._ready.extend(ready)
-            self._wake.set()
+            self.wake.set()
 
     # ---- reading streams
 
@@ -476,10 +517,11 @@ class _NatsReader:
         self._spawn(self._catch_up(pattern, since_s))
 
     async def _catch_up(self, pattern: str, since_s: float | None) -> None:
+        from_s = self._since(since_s)
         try:
             while not self._closed:
                 try:
-                    await self._read_stored(pattern, self._since(since_s))
+                    await self._read_stored(pattern, from_s)
                     break
                 except (nats.errors.Error, nats.js.errors.APIError, TimeoutError):
                     await asyncio.sleep(0.1)
@@ -491,7 +533,8 @@ class _NatsReader:
             self._spawn(self._fill())
 
     def _since(self, since_s: float | None) -> float:
-        return self._heard_at_s - _OVERLAP_S if since_s is None else since_s
+        """Return from when to read: a time asked for, or shortly before the last message heard."""
+        return max(self._heard_at_s - _REJOIN_OVERLAP_S, 0.0) if since_s is None else since_s
 
     _heard_at_s = 0.0
 
@@ -521,7 +564,6 @@ class _NatsReader:
             if len(self._ready) > HIGH_WATER // 2:
                 self._drained.clear()
                 await self._drained.wait()
-        self._heard_at_s = time.time()
 
     async def _follow_commands(self, pattern: str) -> None:
         event = self._hinted[pattern]

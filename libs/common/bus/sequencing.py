@@ -145,6 +145,7 @@ class Ring:
 
     def __init__(self, held: int) -> None:
         self.held = held
+        self.newest = held
         self.bytes = 0
         self._entries: deque[tuple[int, bytes, float]] = deque()
 
@@ -153,6 +154,7 @@ class Ring:
         if seq <= self.held:
             return False
         self._entries.append((seq, payload, at_s))
+        self.newest = seq
         self.bytes += len(payload)
         return True
 
@@ -165,10 +167,6 @@ class Ring:
     def missing(self, sent_before_s: float) -> Iterable[tuple[int, bytes]]:
         """Return what was sent before a moment and is still not held, in order."""
         return [(seq, payload) for seq, payload, at_s in self._entries if at_s <= sent_before_s]
-
-    def touch(self, at_s: float) -> None:
-        """Note that everything in the ring has just been sent again."""
-        self._entries = deque((seq, payload, at_s) for seq, payload, _ in self._entries)
 
     def __len__(self) -> int:
         return len(self._entries)

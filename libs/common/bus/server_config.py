@@ -81,7 +81,7 @@ def permissions_of(user: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     publish = list(WRITES[user])
     subscribe = [f"_INBOX.{user}.>"]
     if user in SERVICES:
-        publish += [f"health.{user}", f"health.watermark.{user}", "alerts.*", f"deadletter.{user}"]
+        publish += [f"health.{user}", f"health.watermark.{user}", "alerts.*", f"deadletter.{user}", "control.halt"]
         subscribe += ["health.watermark.*", "$SRV.>"]
     else:
         publish += ["$SRV.PING", "$SRV.PING.>", "$SRV.INFO", "$SRV.INFO.>", "$SRV.STATS", "$SRV.STATS.>"]

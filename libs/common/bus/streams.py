@@ -106,7 +106,8 @@ WRITES: dict[str, tuple[str, ...]] = {
     "operator": ("control.*",),
     "observer": (),
 }
-"""Who may publish what, beside its own health, alerts and dead letters. No subject has two writers but ``control``."""
+"""Who may publish what, beside its own health, alerts, dead letters and ``control.halt`` (stopping is everyone's right).
+No subject has two writers but ``control``."""
 
 READS: dict[str, tuple[str, ...]] = {
     "ingest": ("ticks.*", "feed.*"),

@@ -1,0 +1,35 @@
+"""What inference asks of a model, whatever made it."""
+
+from typing import Protocol
+
+from libs.common.errors import ArtifactError
+from libs.common.messages.base import Floats
+from libs.common.models.bundle import Bundle
+from libs.common.models.lightgbm_predictor import LightGbmPredictor
+
+
+class Predictor(Protocol):
+    """Gives the probabilities that the lower barrier, the time limit, the upper barrier comes first.
+
+    A predictor keeps scratch space between calls: one thread at a time may use it.
+    """
+
+    def predict(self, values: Floats) -> Floats:
+        """Return (3,) probabilities down, flat, up of one row of (k,) values."""
+        ...
+
+    def predict_block(self, values: Floats) -> Floats:
+        """Return (n, 3) probabilities of (n, k) rows; each equals what ``predict`` gives, bit for bit."""
+        ...
+
+
+def load_predictor(bundle: Bundle) -> Predictor:
+    """Make the predictor of a verified bundle.
+
+    Raises
+    ------
+    ArtifactError : for a backend this version does not know, or weights it cannot read
+    """
+    if bundle.manifest.backend != "lightgbm":
+        raise ArtifactError(f"unknown backend '{bundle.manifest.backend}', this version knows lightgbm")
+    return LightGbmPredictor.of_bundle(bundle)

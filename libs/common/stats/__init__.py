@@ -1,0 +1,1 @@
+"""Figures over streams and samples: moments, performance of trading, drift of distributions."""

@@ -1,0 +1,1 @@
+"""What outlives a process: ticks, journals, snapshots, keys."""

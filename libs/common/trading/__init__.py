@@ -1,0 +1,1 @@
+"""What every trading part agrees on: instruments, money, sessions."""

@@ -1,0 +1,136 @@
+"""An instrument: the only place that rounds prices and volumes."""
+
+import math
+
+import msgspec
+
+from libs.common.config import InstrumentConfig
+
+_UNITS_PER_LOT = 100_000_000
+"""Volumes are compared as integers of 1e-8 lot, the tolerance brokers grant."""
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """A symbol with the broker's specification of it.
+
+    Prices are compared as integer points and volumes as integer units of 1e-8 lot, so that 0.07 / 0.01 is 7.
+
+    Parameters
+    ----------
+    symbol : canonical symbol
+    config : its specification
+
+    Examples
+    --------
+    >>> eurusd = Instrument("EURUSD", InstrumentConfig())
+    >>> eurusd.round_volume_down(0.079)
+    0.07
+    >>> eurusd.points(1.23456), eurusd.price(123456)
+    (123456, 1.23456)
+    """
+
+    symbol: str
+    config: InstrumentConfig
+
+    @property
+    def digits(self) -> int:
+        """Decimals of a price."""
+        return self.config.digits
+
+    @property
+    def point(self) -> float:
+        """Size of one point, price units."""
+        return self.price(1)
+
+    @property
+    def is_forex(self) -> bool:
+        """True when a lot is an amount of another currency (or metal) than the profit's; else a CFD."""
+        return self.config.margin_currency != self.config.profit_currency
+
+    def points(self, price: float) -> int:
+        """Return the price as the nearest whole number of points.
+
+        Raises
+        ------
+        ValueError : when the price is not finite
+        """
+        if not math.isfinite(price):
+            raise ValueError(f"{self.symbol}: price {price} has no points")
+        return round(price * 10.0**self.config.digits)
+
+    def price(self, points: int) -> float:
+        """Return the price that many points stand for: the double nearest to the decimal number."""
+        return points / 10.0**self.config.digits
+
+    def round_price(self, price: float) -> float:
+        """Return the nearest price on the grid of points."""
+        return self.price(self.points(price))
+
+    def is_on_price_grid(self, price: float) -> bool:
+        """Tell whether the price is a whole number of points, to a thousandth of one."""
+        if not math.isfinite(price):
+            return False
+        scaled = price * 10.0**self.config.digits
+        return abs(scaled - round(scaled)) <= 1e-3
+
+    def shift(self, price: float, points: float) -> float:
+        """Return the price moved up by so many points (rounded to whole ones)."""
+        return self.price(self.points(price) + round(points))
+
+    def round_volume_down(self, lots: float) -> float:
+        """Return the largest tradable volume that is not above ``lots``.
+
+        Parameters
+        ----------
+        lots : wished volume; 1e-8 lot below a step still counts as that step
+
+        Returns
+        -------
+        A volume on the step grid, at most ``volume_max``; 0.0 when ``lots`` is below ``volume_min`` or not a number.
+        """
+        if math.isnan(lots):
+            return 0.0
+        wished = min(lots, self.config.volume_max)
+        step = _units(self.config.volume_step)
+        units = (_units(max(wished, 0.0)) + 1) // step * step
+        return units / _UNITS_PER_LOT if units >= _units(self.config.volume_min) - 1 else 0.0
+
+    def add_volumes(self, lots: float, more_lots: float) -> float:
+        """Return the sum of two volumes (the second may be negative) without the dust floats leave behind."""
+        return (_units(lots) + _units(more_lots)) / _UNITS_PER_LOT
+
+    def is_valid_volume(self, lots: float) -> bool:
+        """Tell whether a broker would take the volume: within the limits and on the step grid."""
+        if not math.isfinite(lots) or not 0.0 < lots <= self.config.volume_max + 1e-8:
+            return False
+        units, step = _units(lots), _units(self.config.volume_step)
+        off_grid = min(units % step, step - units % step)
+        return units >= _units(self.config.volume_min) - 1 and off_grid <= 1
+
+    def is_stop_allowed(self, sign: int, sl: float, tp: float, bid: float, ask: float) -> bool:
+        """Tell whether SL and TP lie on the right side and far enough away.
+
+        Parameters
+        ----------
+        sign : +1 for a buy position (measured from the bid), -1 for a sell position (from the ask)
+        sl, tp : prices, 0.0 for none
+        bid, ask : current quote; give the order's price as both for a pending order
+
+        Returns
+        -------
+        False also for a level off the price grid, negative or not finite.
+        """
+        reference = self.points(bid if sign > 0 else ask)
+        least = max(self.config.stops_level_points, 1)
+        for level, direction in ((sl, -sign), (tp, sign)):
+            if level == 0.0:
+                continue
+            if level < 0.0 or not self.is_on_price_grid(level):
+                return False
+            if direction * (self.points(level) - reference) < least:
+                return False
+        return True
+
+
+def _units(lots: float) -> int:
+    return round(lots * _UNITS_PER_LOT)

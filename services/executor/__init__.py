@@ -1,0 +1,1 @@
+"""Executor: approved orders to the broker, once; what became of them to everyone."""

@@ -1,0 +1,1 @@
+"""How an external broker is reached."""

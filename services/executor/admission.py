@@ -1,0 +1,68 @@
+"""Whether an order may be sent now: asked when it arrives, and again when its intent is on the disk."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from libs.common.messages.orders import OrderPurpose
+from libs.common.trading.instrument import Instrument
+from services.executor.broker import LOTS_TOLERANCE, BrokerPosition, is_ours
+from services.executor.state import ActiveOrder, ExecutorState
+
+
+def refusal_of(
+    order: ActiveOrder,
+    state: ExecutorState,
+    own_positions: Sequence[BrokerPosition],
+    instruments: Mapping[str, Instrument],
+    now_ns: int,
+) -> str:
+    """Return why an order must not be sent; empty when it may.
+
+    Parameters
+    ----------
+    own_positions : our open positions in the order's symbol, as the broker has them
+
+    Returns
+    -------
+    ``unknown_symbol``, ``expired``, ``invalid_volume``, ``halted``, ``nothing_to_reduce``, ``would_open``,
+    ``already_closing``, or "".
+    """
+    instrument = instruments.get(order.symbol)
+    if instrument is None:
+        return "unknown_symbol"
+    if order.expires_ns and order.expires_ns <= now_ns:
+        return "expired"
+    if not instrument.is_valid_volume(order.lots):
+        return "invalid_volume"
+    if order.purpose is OrderPurpose.OPEN:
+        return "halted" if state.halted else ""
+    return _reduce_refusal(order, state, own_positions)
+
+
+def _reduce_refusal(order: ActiveOrder, state: ExecutorState, own_positions: Sequence[BrokerPosition]) -> str:
+    """A reduction must name a position of ours and be unable to become anything else."""
+    position = position_to_reduce(order, own_positions)
+    if position is None:
+        return "nothing_to_reduce"
+    if order.side is not position.side.opposite or order.lots > position.volume_lots + LOTS_TOLERANCE:
+        return "would_open"
+    own = state.positions.get(position.position_id)
+    if own is not None and own.closing not in ("", order.order_id):
+        return "already_closing"
+    return ""
+
+
+def position_to_reduce(order: ActiveOrder, own_positions: Sequence[BrokerPosition]) -> BrokerPosition | None:
+    """Return the position a reduction means; without a name only a single one leaves no choice."""
+    found = [position for position in own_positions if order.position_id in (0, position.position_id)]
+    return found[0] if len(found) == 1 else None
+
+
+def ours(
+    positions: Iterable[BrokerPosition], state: ExecutorState, namespace: int, symbol: str = ""
+) -> list[BrokerPosition]:
+    """Return the positions that are ours, of one symbol or of all."""
+    return [
+        position for position in positions
+        if symbol in ("", position.symbol)
+        and (is_ours(position.magic, namespace) or position.position_id in state.positions)
+    ]

@@ -1,0 +1,1 @@
+"""The features service: ticks in, closed bars and feature rows out."""

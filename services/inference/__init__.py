@@ -1,0 +1,1 @@
+"""Predicts from feature rows with verified models."""

@@ -1,0 +1,1 @@
+"""Where ticks enter: read or simulate, check, cut into blocks, publish, record."""

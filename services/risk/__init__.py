@@ -1,0 +1,1 @@
+"""Risk: the only door between a prediction and an order."""

@@ -1,0 +1,366 @@
+"""What risk knows: quotes, the account, approvals whose outcome is open, and the halt.
+
+Exposure is counted at its worst: of everything that may be open on a symbol (positions, approvals on their way,
+orders of unknown outcome) any part may turn out to be there or not, so what counts is the larger of all buys and all
+sells. Positions opened by others count in full; only our own are ever closed.
+"""
+
+import math
+from typing import Literal
+
+import msgspec
+
+from libs.common.messages.account import AccountSnapshot, Position
+from libs.common.messages.market import Side
+from libs.common.messages.orders import OrderApproved, OrderPurpose
+from libs.common.trading.instrument import Instrument
+from libs.common.trading.money import Rate, cross_rates, margin_ccy
+
+_MAGIC_KEY_BITS = 48
+"""A position's magic number carries this much of the id of the order that opened it."""
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """Last bid and ask of a symbol and when they were made."""
+
+    bid: float
+    ask: float
+    time_ns: int
+
+    @property
+    def is_usable(self) -> bool:
+        """True when both prices are finite and positive and not crossed."""
+        return math.isfinite(self.ask) and 0.0 < self.bid <= self.ask
+
+    def entry(self, side: Side) -> float:
+        """Return the price at which a side opens."""
+        return self.ask if side is Side.BUY else self.bid
+
+
+class OpenOrder(msgspec.Struct):
+    """An order whose outcome the account does not show yet.
+
+    Parameters
+    ----------
+    stage : ``approved`` (may expire), ``sent`` (the broker has it), ``unknown``, ``settled`` (executed, waiting for an
+        account snapshot that shows it)
+    position_id : the position it reduces, or the one it opened once that is known
+    expires_ns : of the approval
+    settled_ns : when it was executed
+    """
+
+    order_id: str
+    symbol: str
+    side: Side
+    purpose: OrderPurpose
+    volume_lots: float
+    position_id: int
+    expires_ns: int
+    stage: Literal["approved", "sent", "unknown", "settled"] = "approved"
+    settled_ns: int = 0
+
+
+class RecentOrder(msgspec.Struct, frozen=True):
+    """An approval given lately: what the rate and repetition checks look at."""
+
+    order_id: str
+    symbol: str
+    side: Side
+    purpose: OrderPurpose
+    price: float
+    approved_ns: int
+
+
+class HaltState(msgspec.Struct, frozen=True):
+    """Why nothing new is opened, since when."""
+
+    reason: str
+    detail: str
+    since_ns: int
+
+
+class BookState(msgspec.Struct):
+    """Everything risk remembers; this is what a snapshot holds.
+
+    Parameters
+    ----------
+    own_keys : the magic keys (first 48 bits of the order id) of positions that our orders opened
+    peak_equity_ccy : highest equity since the start, or since a person accepted a drawdown
+    accepted_peak_ccy : the account's own peak at that acceptance; it counts again only when exceeded
+    commands : ids of commands obeyed, so that a repeated one does nothing
+    flattening : our positions are being closed because a limit tripped
+    """
+
+    quotes: dict[str, Quote] = {}
+    account: AccountSnapshot | None = None
+    orders: dict[str, OpenOrder] = {}
+    recent: list[RecentOrder] = []
+    own_keys: dict[int, bool] = {}
+    halt: HaltState | None = None
+    flattening: bool = False
+    peak_equity_ccy: float = 0.0
+    accepted_peak_ccy: float = 0.0
+    commands: dict[str, bool] = {}
+    approved: int = 0
+    refused: dict[str, int] = {}
+    no_direction: int = 0
+
+
+def magic_key(magic: int) -> int:
+    """Return the part of a magic number that is the order's."""
+    return magic & ((1 << _MAGIC_KEY_BITS) - 1)
+
+
+def order_key(order_id: str) -> int:
+    """Return the part of an order id that its magic number carries."""
+    return int(order_id[: _MAGIC_KEY_BITS // 4], 16)
+
+
+class Book:
+    """The state with the questions checks ask of it; every question is answered without changing anything.
+
+    Parameters
+    ----------
+    instruments : specification by symbol, of every symbol that may be held
+    """
+
+    def __init__(self, instruments: dict[str, Instrument]) -> None:
+        self.instruments = instruments
+        self.state = BookState()
+
+    def rates(self) -> dict[str, Rate]:
+        """Return what each currency is worth in account currency, from the last usable quotes."""
+        account = self.state.account
+        if account is None:
+            return {}
+        usable = {symbol: (q.bid, q.ask) for symbol, q in self.state.quotes.items() if q.is_usable}
+        return cross_rates(account.currency, self.instruments, usable)
+
+    def needed_quote_times_ns(self, symbol: str) -> tuple[int, ...]:
+        """Return the times of the quotes a decision on a symbol rests on: its own and those that convert it.
+
+        0 stands for a quote that never came, so that its age is larger than any limit.
+        """
+        times = [self._quote_time_ns(symbol)]
+        instrument, account = self.instruments.get(symbol), self.state.account
+        if instrument is not None and account is not None:
+            currencies = {instrument.config.profit_currency, instrument.config.margin_currency}
+            if account.currency not in currencies:
+                times += [self._rate_time_ns(currency, account.currency) for currency in sorted(currencies)]
+        return tuple(times)
+
+    def _quote_time_ns(self, symbol: str) -> int:
+        quote = self.state.quotes.get(symbol)
+        return 0 if quote is None else quote.time_ns
+
+    def _rate_time_ns(self, currency: str, account_currency: str) -> int:
+        """Return the time of the quote ``cross_rates`` uses for a currency."""
+        pair = {currency, account_currency}
+        for symbol in sorted(self.instruments):
+            config, quote = self.instruments[symbol].config, self.state.quotes.get(symbol)
+            if quote is not None and quote.is_usable and {config.margin_currency, config.profit_currency} == pair:
+                return quote.time_ns
+        return 0
+
+    def notional_ccy(self, symbol: str, volume_lots: float, fallback_price: float = 0.0) -> float | None:
+        """Return what a volume is worth in account currency, ``None`` when that cannot be said.
+
+        Parameters
+        ----------
+        fallback_price : used where the symbol has no usable quote
+        """
+        instrument, account = self.instruments.get(symbol), self.state.account
+        if instrument is None or account is None:
+            return None
+        quote = self.state.quotes.get(symbol)
+        price = quote.ask if quote is not None and quote.is_usable else fallback_price
+        if not price > 0.0:
+            return None
+        return margin_ccy(instrument, volume_lots, price, 1.0, account.currency, self.rates())
+
+    def worst_case_lots(self, symbol: str, added: Side | None = None, added_lots: float = 0.0) -> float:
+        """Return the largest net position a symbol may turn out to have, lots.
+
+        Parameters
+        ----------
+        added, added_lots : an order to count as filled
+        """
+        lots = {Side.BUY: 0.0, Side.SELL: 0.0}
+        for position in self.positions(symbol):
+            lots[position.side] += position.volume_lots
+        own_unknown = 0.0
+        for order in self.state.orders.values():
+            if order.symbol == symbol and self._may_add_risk(order):
+                lots[order.side] += order.volume_lots
+                own_unknown += order.volume_lots if order.stage == "unknown" else 0.0
+        reported = self.state.account.unknown_lots.get(symbol, 0.0) if self.state.account else 0.0
+        doubtful = max(abs(reported) - own_unknown, 0.0)
+        if added is not None:
+            lots[added] += added_lots
+        return max(lots.values()) + doubtful
+
+    def _may_add_risk(self, order: OpenOrder) -> bool:
+        if order.purpose is OrderPurpose.REDUCE:
+            return False
+        # An executed order whose position the account already shows would be counted twice.
+        return not (order.stage == "settled" and self._holds(order))
+
+    def _holds(self, order: OpenOrder) -> bool:
+        """Tell whether the account already shows what an executed order opened."""
+        account, key = self.state.account, order_key(order.order_id)
+        if account is None or not (account.hedging or account.ts_event_ns > order.settled_ns):
+            # A netting position keeps its id when it grows: only a later snapshot is sure to hold the new volume.
+            return False
+        return any(
+            (order.position_id and p.position_id == order.position_id) or (p.magic and magic_key(p.magic) == key)
+            for p in self.positions(order.symbol)
+        )
+
+    def exposed_symbols(self) -> list[str]:
+        """Return every symbol with a position or an order in doubt, in alphabetical order."""
+        account = self.state.account
+        names = {order.symbol for order in self.state.orders.values()}
+        if account is not None:
+            names |= {position.symbol for position in account.positions} | set(account.unknown_lots)
+        return sorted(names)
+
+    def exposure_x(self, symbol: str, added: Side | None = None, added_lots: float = 0.0) -> float | None:
+        """Return a symbol's worst-case notional in multiples of equity, ``None`` when it cannot be valued."""
+        account = self.state.account
+        lots = self.worst_case_lots(symbol, added, added_lots)
+        if lots == 0.0:
+            return 0.0
+        if account is None or not account.equity_ccy > 0.0:
+            return None
+        opened_at = max((position.price_open for position in self.positions(symbol)), default=0.0)
+        notional = self.notional_ccy(symbol, lots, opened_at)
+        return None if notional is None or not math.isfinite(notional) else notional / account.equity_ccy
+
+    def total_exposure_x(self, symbol: str, added: Side, added_lots: float) -> float | None:
+        """Return the sum of all symbols' worst-case notionals in multiples of equity after an order."""
+        total = self.exposure_x(symbol, added, added_lots)
+        for other in self.exposed_symbols():
+            part = 0.0 if other == symbol else self.exposure_x(other)
+            if total is None or part is None:
+                return None
+            total += part
+        return total
+
+    def in_flight_margin_ccy(self) -> float | None:
+        """Return the margin that orders on their way will take, account currency, ``None`` when it cannot be said."""
+        account = self.state.account
+        total = 0.0
+        for order in self.state.orders.values():
+            if account is not None and self._may_add_risk(order):
+                notional = self.notional_ccy(order.symbol, order.volume_lots)
+                if notional is None or not account.leverage > 0.0:
+                    return None
+                total += notional / account.leverage
+        return total
+
+    def position_count(self, symbol: str | None = None, ignored: frozenset[int] = frozenset()) -> int:
+        """Return how many positions there are or may be, of one symbol or of all.
+
+        Parameters
+        ----------
+        ignored : positions that are being closed by the same decision
+        """
+        count = sum(position.position_id not in ignored for position in self.positions(symbol))
+        for order in self.state.orders.values():
+            if (symbol is None or order.symbol == symbol) and self._may_add_risk(order):
+                count += 1
+        return count + sum(
+            symbol in (None, name) and lots != 0.0 and not self._knows_unknown(name)
+            for name, lots in (self.state.account.unknown_lots if self.state.account else {}).items()
+        )
+
+    def _knows_unknown(self, symbol: str) -> bool:
+        return any(order.symbol == symbol and order.stage == "unknown" for order in self.state.orders.values())
+
+    def positions(self, symbol: str | None = None) -> tuple[Position, ...]:
+        """Return the open positions of one symbol, or of all."""
+        account = self.state.account
+        if account is None:
+            return ()
+        return tuple(p for p in account.positions if symbol is None or p.symbol == symbol)
+
+    def own_positions(self, symbol: str | None = None) -> tuple[Position, ...]:
+        """Return the positions our own orders opened."""
+        return tuple(p for p in self.positions(symbol) if p.magic and magic_key(p.magic) in self.state.own_keys)
+
+    def is_being_closed(self, position_id: int) -> bool:
+        """Tell whether an order that reduces the position is on its way."""
+        return any(
+            order.purpose is OrderPurpose.REDUCE and order.position_id == position_id
+            for order in self.state.orders.values()
+        )
+
+    def unknown_lots(self, symbol: str) -> float:
+        """Return the volume of a symbol's orders whose outcome nobody can say, lots."""
+        own = sum(o.volume_lots for o in self.state.orders.values() if o.symbol == symbol and o.stage == "unknown")
+        reported = self.state.account.unknown_lots.get(symbol, 0.0) if self.state.account else 0.0
+        return max(own, abs(reported))
+
+    def daily_loss_pct(self) -> float:
+        """Return the loss since the broker's midnight, floating included, percent of the equity then."""
+        account = self.state.account
+        if account is None or not account.day_start_equity_ccy > 0.0:
+            return 0.0
+        return (account.day_start_equity_ccy - account.equity_ccy) / account.day_start_equity_ccy * 100.0
+
+    def drawdown_pct(self) -> float:
+        """Return how far equity has fallen from its peak, percent of the peak."""
+        account, peak = self.state.account, self.state.peak_equity_ccy
+        return 0.0 if account is None or not peak > 0.0 else (peak - account.equity_ccy) / peak * 100.0
+
+    # What follows changes the book; only the core calls it.
+
+    def take_account(self, account: AccountSnapshot, grace_ns: int) -> None:
+        """Take the broker's word for what we have and let go of what it settles."""
+        state = self.state
+        if state.account is not None and account.ts_event_ns < state.account.ts_event_ns:
+            return
+        state.account = account
+        peak = account.peak_equity_ccy if account.peak_equity_ccy > state.accepted_peak_ccy else 0.0
+        state.peak_equity_ccy = max(
+            (value for value in (state.peak_equity_ccy, peak, account.equity_ccy) if math.isfinite(value)), default=0.0
+        )
+        held_keys = {magic_key(position.magic) for position in account.positions if position.magic}
+        in_flight = {order_key(order_id) for order_id in state.orders}
+        in_flight |= {order_key(order.order_id) for order in state.recent}
+        state.own_keys = {key: True for key in state.own_keys if key in held_keys or key in in_flight}
+        for order in list(state.orders.values()):
+            waited_long = account.ts_event_ns > order.settled_ns + grace_ns
+            if order.stage == "settled" and (waited_long or self._is_shown(order)):
+                del state.orders[order.order_id]
+
+    def _is_shown(self, order: OpenOrder) -> bool:
+        if order.purpose is OrderPurpose.OPEN:
+            return self._holds(order)
+        return all(position.position_id != order.position_id for position in self.positions(order.symbol))
+
+    def add(self, order: OrderApproved, now_ns: int) -> None:
+        """Count an approval as filled until its outcome is known."""
+        self.state.orders[order.order_id] = OpenOrder(
+            order_id=order.order_id,
+            symbol=order.symbol,
+            side=order.side,
+            purpose=order.purpose,
+            volume_lots=order.volume_lots,
+            position_id=order.position_id,
+            expires_ns=order.expires_ns,
+        )
+        self.state.recent.append(
+            RecentOrder(order.order_id, order.symbol, order.side, order.purpose, order.price, now_ns)
+        )
+        if order.purpose is OrderPurpose.OPEN:
+            self.state.own_keys[order_key(order.order_id)] = True
+        self.state.approved += 1
+
+    def forget_old(self, now_ns: int, keep_recent_ns: int, grace_ns: int) -> None:
+        """Drop expired approvals nobody ever heard of again, and approvals too old to matter for any check."""
+        state = self.state
+        for order in list(state.orders.values()):
+            if order.stage == "approved" and now_ns > order.expires_ns + grace_ns:
+                del state.orders[order.order_id]
+        state.recent = [order for order in state.recent if now_ns - order.approved_ns <= keep_recent_ns]

@@ -1,0 +1,1 @@
+"""What the trainer does outside itself: files, and the child process that fits."""
