@@ -43,7 +43,8 @@ def markdown() -> str:
             parts.append(f"\n## {key.path}\n\n{_plain(key.text)}\n")
             rows = ["\n| key | type | default | meaning |\n|---|---|---|---|\n"]
         else:
-            default = f"`{key.default}`" if key.default else ""
+            is_plain = not key.default or key.default.startswith("(") or key.entries
+            default = key.default if is_plain else f"`{key.default}`"
             name = key.path.partition(".")[2]
             rows.append(f"| `{name}` | {_cell(key.kind)} | {_cell(default)} | {_cell(_plain(key.text))} |\n")
     return "".join(parts + rows)
@@ -90,6 +91,8 @@ def _entry(key: Key, chosen: Mapping[str, Any]) -> list[str]:
         return _comment(key, f"# {mark} ")
     if key.kind == "section":
         return [*_comment(key), f"{_indent(key)}{key.name}:"]
+    if key.entries and key.path not in chosen:
+        return [*_comment(key), f"{_indent(key)}{key.name}:", *(f"{_indent(key)}  - {entry}" for entry in key.entries)]
     value = inline_yaml(chosen[key.path]) if key.path in chosen else key.default
     return [*_comment(key), f"{_indent(key)}{key.name}: {value}"]
 
@@ -117,7 +120,8 @@ def _named_blocks(base: str, chosen: Mapping[str, Any]) -> list[str]:
 def _comment(key: Key, mark: str = "# ") -> list[str]:
     text = _plain(key.text)
     if key.depth and not key.kind.startswith("section"):
-        text = f"{text} [{key.kind.replace('`', '')}; default {key.default}]"
+        default = key.default if key.default == "(required)" else f"default {key.default}"
+        text = f"{text} [{key.kind.replace('`', '')}; {default}]".strip()
     return textwrap.wrap(
         text, _WIDTH, initial_indent=f"{_indent(key)}{mark}", subsequent_indent=f"{_indent(key)}#   ",
         break_on_hyphens=False, break_long_words=False,

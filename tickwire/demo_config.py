@@ -12,9 +12,9 @@ from libs.common.config import InstrumentConfig
 from libs.common.errors import ConfigError
 
 SYMBOLS = ("EURUSD", "XAUUSD")
-MARKET_START = "2024-01-10T00:00:00"
-"""A Wednesday: the synthetic market runs through all sessions."""
-MARKET_DURATION_S = 36 * 3_600
+MARKET_START = "2024-01-08T00:00:00"
+"""A Monday: the synthetic market runs through all sessions and one weekend."""
+MARKET_DURATION_S = 12 * 86_400
 """Event time the demo's market lasts; ``--duration`` says in how many real seconds it passes."""
 DURATION_S = 75.0
 """Real seconds of flow where nobody says otherwise; with start, settling and reading back about 90 s."""
@@ -95,7 +95,7 @@ def demo_config(options: DemoOptions, data_dir: Path) -> dict[str, Any]:
             "data_dir": str(data_dir),
             "clock": "event",
             "lockstep": options.lockstep,
-            "decide_on": {"kind": "bar", "every": 60},
+            "decide_on": {"kind": "bar", "every": 300},
             "seed": options.seed,
         },
         "bus": {"port": options.port},
@@ -108,14 +108,10 @@ def demo_config(options: DemoOptions, data_dir: Path) -> dict[str, Any]:
         "risk": _risk(options),
         "executor": {"terminal": {"slippage": "half_normal", "slippage_points": 1.0}},
         "trainer": {
-            # First model after some ten hours of market, a challenger about every six hours from then on.
+            # First model after two days of market, a challenger after every further day and a half.
             "min_rows": 500,
-            "retrain_every_rows": 350,
+            "retrain_every_rows": 400,
             "horizon_s": 1_800,
-            # sigma_60 is the deviation over 60 bars of a minute, in price units; a label looks 30 minutes ahead.
-            "sigma_feature": "sigma_60",
-            "sigma_unit": "price",
-            "sigma_scale": round(math.sqrt(1_800 / 3_600), 6),
             "fit": {"rounds": 60, "min_confidence": 0.05},
             "gate": {"first_model": "skill", "skill_p_max": 1.0, "edge_p_max": 0.5, "min_rows": 100, "min_trades": 5},
         },
@@ -130,7 +126,7 @@ def _ingest(options: DemoOptions) -> dict[str, Any]:
             **common,
             "adapter": "synthetic",
             "synthetic": {
-                "start": MARKET_START, "duration_s": float(MARKET_DURATION_S), "ticks_per_second": 2.0,
+                "start": MARKET_START, "duration_s": float(MARKET_DURATION_S), "ticks_per_second": 0.5,
                 "signal_strength": 2.0, "defects": True,
             },
         }

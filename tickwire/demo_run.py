@@ -23,7 +23,7 @@ from tickwire.connect import stored
 from tickwire.demo_config import DemoOptions, TickFile, demo_config
 from tickwire.demo_counts import PATTERNS, DemoCounts
 from tickwire.demo_view import DemoView, summary_table
-from tickwire.flow import has_settled
+from tickwire.flow import has_settled, number, sequence_lags
 from tickwire.sections import read_all
 from tickwire.stack import Stack, stop_signals, wait_for_stop
 from tickwire.tally import HISTORY, Summary, Tally, broken_promises
@@ -167,12 +167,17 @@ class Demo:
 
     def _stuck_text(self, services: list[str]) -> str:
         beats = self.counts.beats.latest
-        late = [name for name in services if not has_settled(beats, [name])]
-        return ", ".join(
-            f"{name} (ready: {beats[name].ready}, {beats[name].details.get('effects_pending')} effects pending)"
-            if name in beats else f"{name} (silent)"
-            for name in late
-        )
+        lags = sequence_lags(beats)
+        found = []
+        for name in services:
+            beat = beats.get(name)
+            if beat is None:
+                found.append(f"{name} is silent")
+            elif not has_settled(beats, [name]):
+                behind = ", ".join(f"{lag} of {subject}" for subject, lag in lags[name].items() if lag) or "nothing"
+                pending = number(beat.details.get("effects_pending"))
+                found.append(f"{name} (ready: {beat.ready}, effects pending: {pending:.0f}, not handled: {behind})")
+        return "; ".join(found) or "ticks of the stream were not handled"
 
     async def _ticks_stored(self, bus: NatsBus) -> dict[str, int]:
         stored_seqs = {}

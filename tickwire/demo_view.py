@@ -38,6 +38,7 @@ class DemoView:
         self._phase = "starting"
         self._flow_began_s = time.monotonic()
         self._last_plain_s = 0.0
+        self._last_line = ""
         self._last_rate = (time.monotonic(), 0, 0.0)
 
     def __enter__(self) -> "DemoView":
@@ -68,9 +69,10 @@ class DemoView:
             return
         while counts.new_events:
             self._console.print(Text(f"   {counts.new_events.popleft()}"))
-        if time.monotonic() - self._last_plain_s >= PLAIN_EVERY_S:
-            self._last_plain_s = time.monotonic()
-            self._console.print(Text(plain_line(counts, rate)))
+        line = plain_line(counts, rate)
+        if time.monotonic() - self._last_plain_s >= PLAIN_EVERY_S and line != self._last_line and counts.feeds:
+            self._last_plain_s, self._last_line = time.monotonic(), line
+            self._console.print(Text(line))
 
     def _rate(self) -> float:
         at_s, ticks, rate = self._last_rate

@@ -84,6 +84,7 @@ class Key:
     depth : 1 for a section's own keys
     active : False below a ``*`` or below a section that is null by default: there is nothing to write until a name
         is chosen
+    entries : of a list of sections that is not empty by default, each as YAML on one line
     """
 
     path: str
@@ -92,6 +93,7 @@ class Key:
     text: str
     depth: int
     active: bool = True
+    entries: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -118,8 +120,10 @@ def _keys_of(struct: type[msgspec.Struct], prefix: str, depth: int, *, active: b
     for field in msgspec.structs.fields(struct):
         hint = hints[field.name]
         path, kind, inner = f"{prefix}.{field.encode_name}", _kind_text(hint), _struct_in(hint)
-        text = texts.get(field.name) or _mentioned(field.name, texts) or (_summary(inner) if inner else "")
-        yield Key(path, kind, "" if kind == "section" else _default_text(field), text, depth, active)
+        text = texts.get(field.name) or (_summary(inner) if inner else _mentioned(field.name, texts))
+        entries = _default_entries(field) if kind == "list of section" else ()
+        default = "" if kind == "section" else f"{len(entries)} entries" if entries else _default_text(field)
+        yield Key(path, kind, default, text, depth, active, entries)
         if inner is None:
             continue
         if kind.startswith("section") and not kind.startswith("section per"):
@@ -213,6 +217,20 @@ def _default_text(field: Any) -> str:
         return "(required)"
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
     return inline_yaml(msgspec.to_builtins(value))
+
+
+def _default_entries(field: Any) -> tuple[str, ...]:
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    return tuple(inline_yaml(_without_defaults(entry)) for entry in value)
+
+
+def _without_defaults(struct: msgspec.Struct) -> dict[str, Any]:
+    fields = msgspec.structs.fields(type(struct))
+    return {
+        field.encode_name: msgspec.to_builtins(getattr(struct, field.name))
+        for field in fields
+        if field.required or getattr(struct, field.name) != field.default
+    }
 
 
 def inline_yaml(value: Any) -> str:

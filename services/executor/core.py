@@ -147,7 +147,7 @@ class ExecutorCore:
         elif not message.new and message.state not in ("", OrderState.RECORDED):
             self._ledger.doubt(order, f"the journal has it as {message.state} already", turn)
         else:
-            self._ledger.recorded(order, turn)
+            self._ledger.recorded(order)
             self._state.journal_broken = False
             refusal = self._refusal(order, now_ns)
             if refusal:

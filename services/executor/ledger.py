@@ -80,7 +80,7 @@ class Ledger:
         self._move(order, Happening.REFUSE, turn.now_ns, reason, turn)
         turn.say(self._rejected(order, 0, reason, turn.now_ns, turn))
 
-    def recorded(self, order: ActiveOrder, turn: Turn) -> None:
+    def recorded(self, order: ActiveOrder) -> None:
         """Its intent lies in the journal, which notes that by itself."""
         order.state = next_state(order.state, Happening.RECORD)
         self._state.known[order.magic] = KnownOrder(order.order_id, order.state)

@@ -73,10 +73,10 @@ class Family:
 
 
 def steps_to_forget(alpha: float) -> int:
-    """Return after how many updates an average with weight ``alpha`` has forgotten its first value.
+    """Return after how many values, the first included, an average with weight ``alpha`` has forgotten the first.
 
     >>> steps_to_forget(2.0 / (20 + 1))
-    47
+    48
     """
     return 1 if alpha >= 1.0 else math.ceil(math.log(FORGOTTEN) / math.log(1.0 - alpha)) + 1
 

@@ -94,13 +94,15 @@ class InferenceConfig(Settings, frozen=True, kw_only=True):
     signals : from probabilities to a suggestion
     drift : live rows against the training window
     max_shadows : shadow models per symbol; one more and the oldest leaves
-    fetch_tries, fetch_pause_s : how often a bundle is asked for while the bus fails, and how long apart
+    fetch_tries, fetch_timeout_s, fetch_pause_s : how often a bundle is asked for while the bus fails, how long each
+        time, and how long apart
     keep_bundles : verified bundles kept on disk and in memory beside those in use
     """
 
     signals: SignalConfig = SignalConfig()
     drift: DriftConfig = DriftConfig()
     max_shadows: Annotated[int, Meta(ge=0, le=64)] = 4
-    fetch_tries: Annotated[int, Meta(ge=1, le=100)] = 5
-    fetch_pause_s: Annotated[float, Meta(ge=0, le=60)] = 0.5
+    fetch_tries: Annotated[int, Meta(ge=1, le=100)] = 10
+    fetch_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    fetch_pause_s: Annotated[float, Meta(ge=0, le=60)] = 1.0
     keep_bundles: Annotated[int, Meta(ge=4, le=10_000)] = 20

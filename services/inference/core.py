@@ -273,7 +273,7 @@ class InferenceCore:
         return set().union(*(roster.shas() for roster in self._rosters.values()))
 
     def worst_drift(self, symbol: str) -> float:
-        """Return the index of the champion's feature nearest to, or furthest beyond, its limit; 0 before a comparison."""
+        """Return the drift index of the feature nearest to its limit or furthest beyond it; 0 before a comparison."""
         monitor = self._roster(symbol).monitor
         return monitor.worst[1] if monitor is not None else 0.0
 

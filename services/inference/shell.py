@@ -65,9 +65,9 @@ class BundleEffects:
                 archive = await self._fetch(effect.object_name)
                 self._library.put(await asyncio.to_thread(self._keep_verified, archive, effect))
             self._check_identity(effect)
-        except (ArtifactError, BusError, TimeoutError, StorageError) as error:
+        except (ArtifactError, BusError, StorageError) as error:
             self._context.log.warning("bundle_broken", model=effect.name, version=effect.version, reason=str(error))
-            return BundleBroken(**_answer(effect), reason=str(error) or type(error).__name__)
+            return BundleBroken(**_answer(effect), reason=str(error))
         await asyncio.to_thread(self._forget_old, self._core.in_use())
         self._context.log.info("bundle_verified", model=effect.name, version=effect.version, shadow=effect.shadow)
         return BundleVerified(**_answer(effect))
@@ -76,15 +76,27 @@ class BundleEffects:
         """Nothing is held open."""
 
     async def _fetch(self, object_name: str) -> bytes:
-        """Return the archive; a bus that fails is asked again, one that has no such object is not."""
-        for left in range(self._config.fetch_tries - 1, -1, -1):
-            try:
-                return await self._context.bus.get_object(object_name)
-            except (BusError, TimeoutError):
-                if left == 0:
-                    raise
+        """Return the archive; a bus that fails is asked again, one that has no such object is not.
+
+        Raises
+        ------
+        ArtifactError : the store has no such object
+        BusError : the bus failed every time
+        """
+        problem = ""
+        for attempt in range(self._config.fetch_tries):
+            if attempt:
                 await asyncio.sleep(self._config.fetch_pause_s)
-        raise AssertionError("fetch_tries is at least 1")
+            try:
+                async with asyncio.timeout(self._config.fetch_timeout_s):
+                    return await self._context.bus.get_object(object_name)
+            except ArtifactError:
+                raise
+            # A connection that breaks half-way through an object shows itself in many ways; all mean: try again.
+            except Exception as error:
+                problem = str(error) or type(error).__name__
+                self._context.log.warning("bundle_not_fetched", object_name=object_name, error=problem)
+        raise BusError(f"bundle {object_name} could not be fetched in {self._config.fetch_tries} tries: {problem}")
 
     def _load_kept(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

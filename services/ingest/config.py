@@ -84,6 +84,7 @@ class SyntheticSettings(Settings, frozen=True, kw_only=True):
     ticks_per_second : mean tick rate per symbol while the market is open
     signal_strength : how strongly past returns tell of later ones; 0 for a market nobody can predict, 1 for the
         usual one
+    signal_life_s : how long the hidden drift behind the signal lasts, seconds
     defects : add bad ticks (see ``defect_share``) for the quality rules to find
     defect_share : bad ticks of each kind per good tick
     instruments : symbol -> how it trades; replaces or adds to EURUSD and XAUUSD
@@ -93,6 +94,7 @@ class SyntheticSettings(Settings, frozen=True, kw_only=True):
     duration_s: Annotated[float, Meta(ge=0.0)] = 0.0
     ticks_per_second: Annotated[float, Meta(gt=0.0, le=1_000.0)] = 1.2
     signal_strength: Annotated[float, Meta(ge=0.0, le=5.0)] = 1.0
+    signal_life_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] = 2_700.0
     defects: bool = False
     defect_share: Annotated[float, Meta(ge=0.0, le=0.05)] = 0.0002
     instruments: dict[str, SyntheticInstrument] = {}

@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from libs.common.messages.base import Floats
+from libs.common.messages.base import Floats, Ints
 from libs.common.trading.compiled import FLOATS_IN, INTS_IN, kernel
 from services.ingest.config import QualitySettings
 from services.ingest.raw import RawTicks
@@ -38,7 +38,10 @@ _SIGNATURE = types.void(
 
 
 @kernel(_SIGNATURE)
-def _judge(state, counts, params, time_ns, bid, ask, last, volume, verdict):  # type: ignore[no-untyped-def]  # noqa: C901, PLR0912, PLR0915, PLR0913 - one pass, rule after rule
+def _judge(  # noqa: C901, PLR0912 - one pass, rule after rule
+    state: Floats, counts: Ints, params: Floats,
+    time_ns: Ints, bid: Floats, ask: Floats, last: Floats, volume: Floats, verdict: Verdicts,
+) -> None:
     has_last = len(last) > 0
     has_volume = len(volume) > 0
     for i in range(len(time_ns)):
@@ -141,12 +144,12 @@ class QualityState:
         if raw.interval_ns:
             params = params.copy()
             params[_SILENT_NS] = self.silent_ns(raw.interval_ns)
-        columns = [
+        bid, ask, last, volume = (
             np.ascontiguousarray(column, dtype=np.float64)
             for column in (raw.bid, raw.ask, raw.last, raw.volume)
-        ]
+        )
         time_ns = np.ascontiguousarray(raw.time_ns, dtype=np.int64)
-        _judge(self._state, self._counts, params, time_ns, *columns, verdict)
+        _judge(self._state, self._counts, params, time_ns, bid, ask, last, volume, verdict)
         return verdict
 
     def silent_ns(self, interval_ns: int = 0) -> int:

@@ -1,8 +1,9 @@
 """How a synthetic price moves: one compiled walk over pre-drawn random numbers.
 
 The mid price is a random walk whose volatility follows the hour and a hidden regime (calm, normal, wild). In one of
-two other hidden regimes (trending, aimless) it also carries a drift that reverts to nothing within about an hour:
-past returns tell of the drift, the drift tells of later returns. All else is noise.
+two other hidden regimes (trending, aimless) it also carries a drift that is forgotten within its life. The drift
+shows in two ways: in past returns, and in the share of quotes that go its way (they are more, and smaller, so that
+they add nothing to the drift themselves). All else is noise.
 """
 
 import math
@@ -10,17 +11,20 @@ import math
 import numpy as np
 from numba import types
 
+from libs.common.messages.base import Floats, Ints
 from libs.common.trading.compiled import FLOATS_IN, INTS_IN, kernel
 
 # Hidden state.
 MID, DRIFT, SPREAD_NOISE = range(3)
 TIME, TRENDING, VOLATILITY, WEEKEND = range(4)
 # Parameters.
-SIGMA, TICK_RATE, SIGNAL, POINTS_PER_UNIT, SPREAD_POINTS, WEEKEND_SIGMA = range(6)
+SIGMA, TICK_RATE, SIGNAL, POINTS_PER_UNIT, SPREAD_POINTS, WEEKEND_SIGMA, DRIFT_LIFE_S = range(7)
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
-DRIFT_LIFE_S = 2_700.0
+FLOW = 0.12
+"""By how much one standard deviation of the drift changes the chance that a quote goes up."""
+FLOW_LIMIT = 0.3
 TREND_LIFE_S, AIMLESS_LIFE_S = 14_400.0, 7_200.0
 REGIME_LIFE_S = 7_200.0
 SPREAD_LIFE_S = 180.0
@@ -40,7 +44,10 @@ _SIGNATURE = types.void(
 
 
 @kernel(_SIGNATURE)
-def walk(state, whole, params, activity, unrest, closes, opens, normal, uniform, time_ns, bid, ask):  # type: ignore[no-untyped-def]  # noqa: PLR0915, C901 - one walk
+def walk(  # noqa: PLR0915 - one walk
+    state: Floats, whole: Ints, params: Floats, activity: Floats, unrest: Floats, closes: Ints, opens: Ints,
+    normal: Floats, uniform: Floats, time_ns: Ints, bid: Floats, ask: Floats,
+) -> None:
     """Write the next ticks and leave the hidden state where they end.
 
     Parameters
@@ -49,7 +56,7 @@ def walk(state, whole, params, activity, unrest, closes, opens, normal, uniform,
     params : see the indices above
     activity, unrest : (24,) tick rate and volatility of each hour UTC, relative to the mean
     closes, opens : (w,) weekends, ns UTC; ``whole[WEEKEND]`` is the next one
-    normal, uniform : (n, 4) random numbers
+    normal, uniform : (n, 4) and (n, 5) random numbers
     time_ns, bid, ask : (n,) what is written
     """
     points_per_unit = params[POINTS_PER_UNIT]
@@ -74,15 +81,22 @@ def walk(state, whole, params, activity, unrest, closes, opens, normal, uniform,
             state[MID] *= 1.0 + params[WEEKEND_SIGMA] * normal[i, 0]
         else:
             step_s = (next_ns - whole[TIME]) / NS_PER_S
-            pull = 0.0
+            pull, flow = 0.0, 0.0
             if whole[TRENDING] == 1:
                 # In units of the horizon's noise, so that the signal is as strong in a calm market as in a wild one.
                 pull = params[SIGNAL] * state[DRIFT] * step_s / math.sqrt(HORIZON_S)
-            move = sigma * (pull + math.sqrt(step_s) * normal[i, 0])
+                flow = min(FLOW_LIMIT, max(-FLOW_LIMIT, params[SIGNAL] * FLOW * state[DRIFT]))
+            # More quotes go the drift's way; their sizes keep the mean at 0 and the variance at 1.
+            rises = 0.5 + flow
+            if uniform[i, 4] < rises:
+                noise = math.sqrt((1.0 - rises) / rises) * abs(normal[i, 0])
+            else:
+                noise = -math.sqrt(rises / (1.0 - rises)) * abs(normal[i, 0])
+            move = sigma * (pull + math.sqrt(step_s) * noise)
             if uniform[i, 3] < JUMP_CHANCE:
                 move += JUMP_SIZE * normal[i, 3]
             state[MID] *= 1.0 + move
-            kept = math.exp(-step_s / DRIFT_LIFE_S)
+            kept = math.exp(-step_s / params[DRIFT_LIFE_S])
             state[DRIFT] = kept * state[DRIFT] + math.sqrt(1.0 - kept * kept) * normal[i, 1]
             kept = math.exp(-step_s / SPREAD_LIFE_S)
             state[SPREAD_NOISE] = kept * state[SPREAD_NOISE] + math.sqrt(1.0 - kept * kept) * normal[i, 2]

@@ -128,10 +128,16 @@ class Book:
         self.instruments = instruments
         self.state = BookState()
 
-    def rates(self) -> dict[str, Rate]:
-        """Return what each currency is worth in account currency, from the last usable quotes."""
+    def rates_for(self, instrument: Instrument) -> dict[str, Rate]:
+        """Return what currencies are worth in account currency, from the last usable quotes.
+
+        Empty for an instrument that holds the account currency itself: its own price converts it.
+        """
         account = self.state.account
-        if account is None:
+        if account is None or account.currency in (
+            instrument.config.margin_currency,
+            instrument.config.profit_currency,
+        ):
             return {}
         usable = {symbol: (q.bid, q.ask) for symbol, q in self.state.quotes.items() if q.is_usable}
         return cross_rates(account.currency, self.instruments, usable)
@@ -176,7 +182,7 @@ class Book:
         price = quote.ask if quote is not None and quote.is_usable else fallback_price
         if not price > 0.0:
             return None
-        return margin_ccy(instrument, volume_lots, price, 1.0, account.currency, self.rates())
+        return margin_ccy(instrument, volume_lots, price, 1.0, account.currency, self.rates_for(instrument))
 
     def worst_case_lots(self, symbol: str, added: Side | None = None, added_lots: float = 0.0) -> float:
         """Return the largest net position a symbol may turn out to have, lots.

@@ -291,7 +291,7 @@ class RiskCore:
             )
             size = order_size(
                 instrument, msg, msg.side, quote.entry(msg.side), stops.sl, account.equity_ccy, account.currency,
-                self._book.rates(), self._config,
+                self._book.rates_for(instrument), self._config,
             )  # fmt: skip
         return OrderRequest(
             order_id=self._order_id(msg, "open", 0),

@@ -1,4 +1,4 @@
-"""``python -m services.trainer``."""
+"""``python -m services.trainer``"""
 
 from libs.common.runtime.main import main
 from services.trainer.config import TrainerConfig

@@ -15,7 +15,9 @@ class FitConfig(Settings, frozen=True, kw_only=True):
     ----------
     folds : walk-forward test windows; one more block of rows comes before the first of them
     embargo_s : rows whose label ends less than this before a test window are not trained on, seconds
-    rounds, learning_rate, num_leaves, min_leaf_rows, max_bin, feature_fraction, l2 : of LightGBM
+    inner_folds : test windows within each training window, by which the number of rounds is chosen
+    rounds : most boosting rounds
+    learning_rate, num_leaves, min_leaf_rows, max_bin, feature_fraction, l2 : of LightGBM
     min_confidence : margin between the probabilities of up and down above which the judged signal trades; keep
         it equal to the one inference uses
     resamples : bootstrap resamples behind every p value
@@ -25,17 +27,23 @@ class FitConfig(Settings, frozen=True, kw_only=True):
 
     folds: Annotated[int, Meta(ge=2, le=20)] = 4
     embargo_s: Annotated[int, Meta(ge=0, le=604_800)] = 300
+    inner_folds: Annotated[int, Meta(ge=2, le=20)] = 3
     rounds: Annotated[int, Meta(ge=1, le=2_000)] = 100
-    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 0.03
-    num_leaves: Annotated[int, Meta(ge=2, le=256)] = 8
-    min_leaf_rows: Annotated[int, Meta(ge=1, le=10_000)] = 40
+    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    num_leaves: Annotated[int, Meta(ge=2, le=256)] = 6
+    min_leaf_rows: Annotated[int, Meta(ge=1, le=10_000)] = 60
     max_bin: Annotated[int, Meta(ge=15, le=255)] = 63
-    feature_fraction: Annotated[float, Meta(gt=0, le=1)] = 0.7
+    feature_fraction: Annotated[float, Meta(gt=0, le=1)] = 0.5
     l2: Annotated[float, Meta(ge=0)] = 5.0
     min_confidence: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     resamples: Annotated[int, Meta(ge=100, le=100_000)] = 1_000
     golden_rows: Annotated[int, Meta(ge=1, le=1_000)] = 32
     drift_bins: Annotated[int, Meta(ge=2, le=100)] = 10
+
+    @property
+    def least_train_rows(self) -> int:
+        """Rows below which a training window teaches nothing: it cannot be split even once."""
+        return 2 * self.min_leaf_rows
 
 
 class GateConfig(Settings, frozen=True, kw_only=True):
@@ -45,8 +53,9 @@ class GateConfig(Settings, frozen=True, kw_only=True):
     ----------
     first_model : what a model must show while nothing comparable serves: ``skill`` (out-of-fold log-loss better
         than the base rates'), or ``profit`` (also a positive net return after costs)
-    skill_p_max : largest p value of "no better than the base rates" that still counts as skill; asked of every
-        model, also of a challenger. 1.0 asks for a better mean only
+    skill_p_max : largest p value of "no better than the base rates" and of "no sense of direction" that still counts
+        as skill; asked of every model, also of a challenger. 1.0 asks for better means only. Direction is asked for
+        apart because knowing when the market moves at all improves the log-loss too, and earns nothing
     edge_p_max : largest p value of "no better than the champion" that still promotes. 1.0 asks for a better
         mean only
     min_rows : fewest out-of-sample rows both must have been judged on

@@ -9,6 +9,7 @@ from libs.common.messages.base import Floats, Ints
 
 DOWN, FLAT, UP = 0, 1, 2
 """Classes, in the order of the columns of predicted probabilities."""
+CLASSES = 3
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True, eq=False):

@@ -19,7 +19,7 @@ class Verdict(msgspec.Struct, frozen=True):
     Parameters
     ----------
     reason : empty when promoted, else one of ``incomplete_metrics``, ``too_few_rows``, ``no_skill``,
-        ``too_few_trades``, ``no_profit``, ``not_better``
+        ``no_direction``, ``too_few_trades``, ``no_profit``, ``not_better``
     """
 
     promoted: bool
@@ -95,7 +95,7 @@ def decide(metrics: dict[str, float], against_champion: bool, config: GateConfig
     def figure(name: str) -> float:
         return metrics.get(name, math.nan)
 
-    needed = ["rows", "skill", "skill_p", "trades", "net_pct"]
+    needed = ["rows", "skill", "skill_p", "lean", "lean_p", "trades", "net_pct"]
     if against_champion:
         needed += ["gate_rows", "gate_trades", "gate_edge_pct", "gate_edge_p"]
     if not all(math.isfinite(figure(name)) for name in needed):
@@ -107,6 +107,7 @@ def decide(metrics: dict[str, float], against_champion: bool, config: GateConfig
     refusals = (
         (rows < config.min_rows, "too_few_rows"),
         (not figure("skill") > 0.0 or figure("skill_p") > config.skill_p_max, "no_skill"),
+        (not figure("lean") > 0.0 or figure("lean_p") > config.skill_p_max, "no_direction"),
         ((profit_asked or against_champion) and trades < config.min_trades, "too_few_trades"),
         (profit_asked and not figure("net_pct") > 0.0, "no_profit"),
         (

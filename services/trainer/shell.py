@@ -6,11 +6,12 @@ from typing import Any
 
 from libs.common.config import SystemConfig
 from libs.common.core import Effect, EffectResult
-from libs.common.errors import ArtifactError, BusError, ConfigError
+from libs.common.errors import ArtifactError, BusError
 from libs.common.messages.base import Message
 from libs.common.models.bundle import MODEL_FILE, Manifest, pack, unpack
 from libs.common.runtime.service import Service, ServiceContext
 from libs.common.signing import Signer, Verifier
+from libs.common.storage.keys import read_key
 from services.trainer.adapters.fitting import Fitted, FittingFailed, FittingProcess
 from services.trainer.adapters.vault import Vault
 from services.trainer.config import TrainerConfig
@@ -19,7 +20,6 @@ from services.trainer.effects import Champion, ModelTrained, TrainingFailed, Tra
 from services.trainer.work import FitRequest
 
 KEY_FILE = "trainer.key"
-KEY_BYTES = 32
 _STORE_PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -28,7 +28,7 @@ def build(config: dict[str, Any], context: ServiceContext) -> Service:
 
     Raises
     ------
-    ConfigError : when the key bundles are signed with is missing or malformed
+    ConfigError : when the key bundles are signed with is missing, malformed or readable by others
     """
     system: SystemConfig = config["system"]
     settings: TrainerConfig = config["trainer"]
@@ -69,7 +69,7 @@ class TrainerEffects:
         self, config: TrainerConfig, context: ServiceContext, process: FittingProcess | None = None
     ) -> None:
         self._config, self._context = config, context
-        self._signer = _signer(context)
+        self._signer = Signer(read_key(context.root_dir, KEY_FILE))
         self._verifier = Verifier(self._signer.public_bytes)
         self._vault = Vault(context.data_dir, config.keep_versions)
         self._process = process or FittingProcess(context.data_dir / "fitting", config.fit_timeout_s)
@@ -176,18 +176,3 @@ def _manifest(effect: TrainModel, fitted: Fitted, config: TrainerConfig) -> Mani
             "champion_version": str(effect.champion.version if effect.champion else 0),
         },
     )
-
-
-def _signer(context: ServiceContext) -> Signer:
-    file = context.root_dir / "keys" / KEY_FILE
-    try:
-        seed = file.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{file}: cannot read the key bundles are signed with ({error.strerror}). 'tickwire up' makes it."
-        ) from error
-    if len(seed) != KEY_BYTES:
-        raise ConfigError(
-            f"{file}: holds {len(seed)} bytes, a key has {KEY_BYTES}. Remove it, 'tickwire up' makes one."
-        )
-    return Signer(seed)

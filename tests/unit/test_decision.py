@@ -1,6 +1,7 @@
 """At which ticks a decision falls due."""
 
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_cutting_the_stream_never_moves_a_decision(
 
 
 @pytest.mark.parametrize("kind", ["bar", "interval"])
-def test_the_very_first_tick_is_no_decision_even_on_a_boundary(kind: str) -> None:
+def test_the_very_first_tick_is_no_decision_even_on_a_boundary(kind: Literal["bar", "interval"]) -> None:
     times = np.array([3_600, 3_601, 7_200], dtype=np.int64) * NS
     assert decision_ticks(DecideOn(kind=kind, every=3_600), times, 1, None).tolist() == [2]
 

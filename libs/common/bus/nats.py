@@ -76,6 +76,9 @@ class NatsBus:
         async def failed(error: Exception) -> None:
             if bus is not None:
                 bus.last_error = str(error)
+                if "permissions violation for subscription" in str(error).lower():
+                    # Going on would be going on deaf.
+                    bus.failure = BusError(f"user '{user}' may not hear what it asked for: {error}")
 
         deadline = time.monotonic() + wait_s
         while True:
@@ -410,6 +413,8 @@ class _NatsReader:
             self._subscriptions.append(subscription)
         # The server must have the subscriptions before the streams are read, or a message could fall between.
         await self._client.flush(timeout=5)
+        if self._bus.failure is not None:
+            raise self._bus.failure
         if self._from_start:
             for pattern in self._sequenced():
                 self._begin_catch_up(pattern, self._since_s - _OVERLAP_S if self._since_s else 0.0)

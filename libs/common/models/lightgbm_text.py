@@ -4,11 +4,8 @@ LightGBM trusts the text it loads: a child index beyond the tree reads foreign m
 passes here is a forest of proper trees over k plain numeric features with three softmaxed classes, and nothing else.
 """
 
+import math
 import re
-from collections.abc import Callable
-
-import numpy as np
-from numpy.typing import NDArray
 
 from libs.common.errors import ArtifactError
 
@@ -36,7 +33,7 @@ _FLOATS = re.compile(rf"({_NUMBER}( {_NUMBER})*)?")
 _COUNT = re.compile(r"[1-9]\d{0,5}")
 _END = "end of trees\n"
 # Even: numeric split. +2: missing goes left. +4 or +8: zero or NaN counts as missing.
-_DECISIONS = np.array([0, 2, 4, 6, 8, 10])
+_DECISIONS = frozenset((0, 2, 4, 6, 8, 10))
 
 
 def checked_text(content: bytes, features: int) -> str:
@@ -114,45 +111,44 @@ def _check_tree(block: str, number: int, features: int) -> None:
         raise ArtifactError(f"model text: {place} is not a plain numeric tree")
     leaves = int(values["num_leaves"])
     splits = leaves - 1
-
-    def integers(key: str, wanted: int) -> NDArray[np.int64]:
-        return np.array(_numbers(values[key], _INTEGERS, wanted, f"{place}, {key}", int), dtype=np.int64)
-
-    def floats(key: str, wanted: int) -> NDArray[np.float64]:
-        column = np.array(_numbers(values[key], _FLOATS, wanted, f"{place}, {key}", float), dtype=np.float64)
-        if not np.isfinite(column).all():
-            raise ArtifactError(f"model text: {place}, {key} is not finite")
-        return column
-
-    feature, decision = integers("split_feature", splits), integers("decision_type", splits)
-    if ((feature < 0) | (feature >= features)).any() or not np.isin(decision, _DECISIONS).all():
+    feature = _integers(values, "split_feature", splits, place)
+    decisions = _integers(values, "decision_type", splits, place)
+    if splits and not (min(feature) >= 0 and max(feature) < features and _DECISIONS.issuperset(decisions)):
         raise ArtifactError(f"model text: {place} splits on something else than its {features} numeric features")
-    _check_structure(integers("left_child", splits), integers("right_child", splits), leaves, place)
+    left, right = _integers(values, "left_child", splits, place), _integers(values, "right_child", splits, place)
+    if not _is_tree(left, right, leaves):
+        raise ArtifactError(f"model text: {place} is not a tree")
     for key in ("threshold", "split_gain", "internal_value", "internal_weight"):
-        floats(key, splits)
-    integers("internal_count", splits)
-    floats("leaf_value", leaves)
-    floats("shrinkage", 1)
+        _check_floats(values, key, splits, place)
+    _integers(values, "internal_count", splits, place)
+    _check_floats(values, "leaf_value", leaves, place)
+    _check_floats(values, "shrinkage", 1, place)
     # A tree that never split has one leaf, and LightGBM may leave out what training knew of it.
-    floats("leaf_weight", leaves if splits or values["leaf_weight"] else 0)
-    integers("leaf_count", leaves if splits or values["leaf_count"] else 0)
+    _check_floats(values, "leaf_weight", leaves if splits or values["leaf_weight"] else 0, place)
+    _integers(values, "leaf_count", leaves if splits or values["leaf_count"] else 0, place)
 
 
-def _numbers(
-    text: str, shape: re.Pattern[str], wanted: int, place: str, kind: Callable[[str], float]
-) -> list[float]:
+def _integers(values: dict[str, str], key: str, wanted: int, place: str) -> list[int]:
+    return [int(part) for part in _parts(values, key, _INTEGERS, wanted, place)]
+
+
+def _check_floats(values: dict[str, str], key: str, wanted: int, place: str) -> None:
+    if not all(map(math.isfinite, map(float, _parts(values, key, _FLOATS, wanted, place)))):
+        raise ArtifactError(f"model text: {place}, {key} is not finite")
+
+
+def _parts(values: dict[str, str], key: str, shape: re.Pattern[str], wanted: int, place: str) -> list[str]:
+    text = values[key]
     parts = text.split(" ") if text else []
     if len(parts) != wanted or not shape.fullmatch(text):
-        raise ArtifactError(f"model text: {place} does not hold {wanted} numbers")
-    return [kind(part) for part in parts]
+        raise ArtifactError(f"model text: {place}, {key} does not hold {wanted} numbers")
+    return parts
 
 
-def _check_structure(left: NDArray[np.int64], right: NDArray[np.int64], leaves: int, place: str) -> None:
-    """Check that every node but the root has one parent, which comes before it: a proper tree, without cycles."""
-    splits = leaves - 1
-    children = np.concatenate((left, right))
-    # Leaf i is written as ~i: -1, -2, ... Sorted, all children must be -leaves..-1 and 1..splits-1, once each.
-    expected = np.concatenate((np.arange(-leaves, 0), np.arange(1, splits))) if splits else np.empty(0)
-    parents = np.tile(np.arange(splits), 2)
-    if not np.array_equal(np.sort(children), expected) or (children[children >= 0] <= parents[children >= 0]).any():
-        raise ArtifactError(f"model text: {place} is not a tree")
+def _is_tree(left: list[int], right: list[int], leaves: int) -> bool:
+    """Tell whether every node but the root has one parent, and that one comes before it: no cycles, no strays.
+
+    Leaf i is written as ~i, so the children are -leaves..-1 and 1..splits-1, once each.
+    """
+    rising = all(child < 0 or child > parent for side in (left, right) for parent, child in enumerate(side))
+    return rising and (leaves == 1 or sorted(left + right) == [*range(-leaves, 0), *range(1, leaves - 1)])

@@ -330,7 +330,9 @@ def _read(path: Path) -> pl.DataFrame:
 
 def _unreadable(path: Path, error: Exception) -> StorageError:
     reason = str(error).splitlines()[0][:160]
-    return StorageError(f"{path}: cannot be read ({reason}). Restore the file, or remove it to go on without its ticks.")
+    return StorageError(
+        f"{path}: cannot be read ({reason}). Restore the file, or remove it to go on without its ticks."
+    )
 
 
 def _write(path: Path, frame: pl.DataFrame, metadata: dict[str, str]) -> None:

@@ -87,9 +87,7 @@ class BackgroundWriter(Generic[Item]):
             return _NOTHING
 
     def _take(self, item: Item) -> None:
-        if self.failure:
-            self.lost += 1
-        elif not self._guarded(lambda: self._write(item)):
+        if not self._guarded(lambda: self._write(item)):
             self.lost += 1
 
     def _guarded(self, action: Callable[[], None]) -> bool:

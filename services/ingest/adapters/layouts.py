@@ -94,7 +94,7 @@ def find_layout(path: Path) -> Layout:
             str(path), f"the columns {', '.join(names)[:160]} are neither ticks nor bars; {EXPECTED}", line=1,
             remedy="Rename or add the columns",
         )  # fmt: skip
-    if len(lines) < 2:  # noqa: PLR2004 - a header and one line of data
+    if len(lines) < 2:
         raise DataError(str(path), "the file holds a header and no data", line=1, remedy="Export it again")
     cells = lines[1].split(separator)
     zone = _METATRADER_ZONE if metatrader else "UTC"

@@ -78,7 +78,7 @@ class _Source(msgspec.Struct, frozen=True, kw_only=True):
         return self.format.startswith("Parquet")
 
 
-def open_replay(path: str | Path, symbol: str, options: ReplayOptions = ReplayOptions()) -> Iterator[RawTicks]:
+def open_replay(path: str | Path, symbol: str, options: ReplayOptions | None = None) -> Iterator[RawTicks]:
     """Open a market data file and yield its ticks.
 
     Times that fall, crossed quotes and the like are passed on: they are the quality rules' to judge. What cannot be
@@ -94,6 +94,7 @@ def open_replay(path: str | Path, symbol: str, options: ReplayOptions = ReplayOp
     DataError : at the call (with ``check``) or while reading: naming file, line, problem and remedy
     ConfigError : for an unknown zone
     """
+    options = options or ReplayOptions()
     sources = _sources(Path(path))
     if options.check:
         _check(sources, symbol, options)
@@ -128,7 +129,9 @@ def _sources(path: Path) -> list[_Source]:
             return [_source(file) for file in _day_files(path)]
         return [_source(path)]
     except FileNotFoundError:
-        raise DataError(str(path), "there is no such file", remedy="Check the path; it is relative to where you start") from None
+        raise DataError(
+            str(path), "there is no such file", remedy="Check the path; it is relative to where you start"
+        ) from None
     except OSError as error:
         raise DataError(str(path), f"cannot be read ({error.strerror})", remedy="Check its permissions") from error
 

@@ -40,7 +40,7 @@ def _replayed(
     if named != set(system.symbols):
         odd = ", ".join(sorted(named ^ set(system.symbols)))
         raise ConfigError(f"ingest.files and system.symbols do not name the same symbols: {odd}")
-    found = {}
+    found: dict[str, Iterator[RawTicks]] = {}
     for symbol in system.symbols:
         instrument = instruments.get(symbol)
         parts = [

@@ -16,6 +16,7 @@ from services.ingest.market_hours import weekends_between
 from services.ingest.raw import MAX_CHUNK, RawTicks
 from services.ingest.synthetic_kernel import (
     DRIFT,
+    DRIFT_LIFE_S,
     MID,
     POINTS_PER_UNIT,
     SIGMA,
@@ -125,7 +126,7 @@ class _Path:
         self._activity = hourly / hourly.mean()
         unrest = np.sqrt(self._activity)
         self._unrest = unrest / np.sqrt((unrest**2).mean())
-        self._params = np.empty(6)
+        self._params = np.empty(7)
         sigma = instrument.daily_volatility_pct / 100.0
         self._params[SIGMA] = sigma * volatility_scale() / np.sqrt(86_400.0)
         # The trending regime, two thirds of the time, quotes 1.3 times as often; together they make the mean.
@@ -134,6 +135,7 @@ class _Path:
         self._params[POINTS_PER_UNIT] = 10.0**instrument.digits
         self._params[SPREAD_POINTS] = instrument.spread_points
         self._params[WEEKEND_SIGMA] = sigma * _WEEKEND_SHARE
+        self._params[DRIFT_LIFE_S] = settings.signal_life_s
         self._state = np.zeros(3)
         self._state[MID] = instrument.price
         self._state[DRIFT] = random.standard_normal()
@@ -143,7 +145,7 @@ class _Path:
 
     def next_batch(self) -> tuple[Ints, Floats, Floats]:
         normal = self._random.standard_normal((BATCH, 4))
-        uniform = self._random.random((BATCH, 4))
+        uniform = self._random.random((BATCH, 5))
         time_ns, bid, ask = np.empty(BATCH, dtype=np.int64), np.empty(BATCH), np.empty(BATCH)
         walk(
             self._state, self._whole, self._params, self._activity, self._unrest, self._closes, self._opens,

@@ -57,7 +57,7 @@ class TimeText(msgspec.Struct, frozen=True, kw_only=True):
         columns = [frame.to_series(index) for index in self.columns]
         if self.scale:
             return self._from_number(columns[0])
-        if len(columns) == 2:  # noqa: PLR2004 - date and clock
+        if len(columns) == 2:
             date = columns[0].str.to_date(self.formats[0], strict=False).cast(pl.Int64)
             clock = columns[1].str.to_time(self.formats[1], strict=False).cast(pl.Int64)
             return _filled(date * (86_400 * NS_PER_S) + clock)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from libs.common.errors import ArtifactError, DataError
 from services.trainer.adapters.exchange import read_work, write_refusal, write_result
-from services.trainer.fit import fit, predictor_of
+from services.trainer.boosting import predictor_of
+from services.trainer.fit import fit
 
 REFUSED = 2
 ORPHANED = 3
@@ -41,5 +42,5 @@ def main(folder: Path) -> int:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.nice(10)
+    os.nice(5)
     sys.exit(main(Path(sys.argv[1])))

@@ -19,6 +19,7 @@ from libs.common.models.predictor import load_predictor
 from libs.common.runtime.metrics import Metrics
 from libs.common.runtime.service import ServiceContext
 from libs.common.signing import Signer, Verifier
+from libs.common.storage.keys import write_private
 from services.trainer.adapters.exchange import REPORT_FILE, RESULT_FOLDER, read_result, read_work, write_work
 from services.trainer.adapters.fit_process import ORPHANED
 from services.trainer.adapters.fitting import MODULE, FittingProcess
@@ -31,7 +32,7 @@ from tests.unit.trainer.market import SCHEMA, SYMBOL, config, dataset
 SEED = bytes(range(32))
 VERIFIER = Verifier(Signer(SEED).public_bytes)
 NAMES = ("sigma", "lean", "a", "b", "c", "d")
-SETTINGS = config(fit=FitConfig(folds=3, rounds=15, resamples=200), fit_timeout_s=60)
+SETTINGS = config(fit=FitConfig(folds=2, inner_folds=2, rounds=15, min_leaf_rows=30, resamples=200), fit_timeout_s=60)
 REQUEST = FitRequest(feature_names=NAMES, seed=3, settings=SETTINGS.fit)
 
 
@@ -57,7 +58,7 @@ class Store:
 @pytest.fixture
 def context(tmp_path):
     (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "trainer.key").write_bytes(SEED)
+    write_private(tmp_path / "keys" / "trainer.key", SEED)
     (tmp_path / "trainer").mkdir()
     return ServiceContext(
         name="trainer", data_dir=tmp_path / "trainer", root_dir=tmp_path, bus=Store(), log=structlog.get_logger(),
@@ -246,7 +247,7 @@ def test_a_missing_or_malformed_key_is_a_config_error(context, content):
     file = context.root_dir / "keys" / "trainer.key"
     file.unlink()
     if content is not None:
-        file.write_bytes(content)
+        write_private(file, content)
     whole = {"system": SystemConfig(), "bus": BusConfig(), "instruments": {}, "trainer": SETTINGS}
     with pytest.raises(ConfigError, match=r"trainer\.key"):
         build(whole, context)
@@ -272,7 +273,7 @@ def test_what_is_written_for_the_process_is_what_it_reads(tmp_path):
 
 def test_the_process_ends_when_the_trainer_does(tmp_path):
     rows = dataset(5_000, 0.5)
-    slow = msgspec.structs.replace(REQUEST, settings=FitConfig(rounds=2_000, num_leaves=64))
+    slow = msgspec.structs.replace(REQUEST, settings=FitConfig(rounds=2_000, num_leaves=64, min_leaf_rows=5))
     write_work(tmp_path, rows, slow, None)
     with subprocess.Popen(
         [sys.executable, "-m", MODULE, str(tmp_path)], stdin=subprocess.PIPE, cwd=Path.cwd(),

@@ -57,7 +57,9 @@ class History:
             self.hear(self.world.perform(effect))
 
 
-OPENING = (("promote", "EURUSD", 1), ("answer", "", 0), ("shadow", "EURUSD", 2), ("answer", "", 0), ("rows", "EURUSD", 25))
+OPENING = (
+    ("promote", "EURUSD", 1), ("answer", "", 0), ("shadow", "EURUSD", 2), ("answer", "", 0), ("rows", "EURUSD", 25),
+)
 
 
 @given(st.lists(moves, min_size=1, max_size=14), st.floats(0.0, 1.0))

@@ -65,7 +65,8 @@ def test_weighted_moments_equal_the_weighted_sums(numbers, alpha):
     found = EwMoments(alpha)
     for number in numbers:
         found.update(number)
-    weights = np.array([(1 - alpha) ** (len(numbers) - 1)] + [alpha * (1 - alpha) ** i for i in range(len(numbers) - 2, -1, -1)])
+    later = [alpha * (1 - alpha) ** age for age in range(len(numbers) - 2, -1, -1)]
+    weights = np.array([(1 - alpha) ** (len(numbers) - 1), *later])
     mean = weights @ np.array(numbers)
     assert found.mean == pytest.approx(mean, rel=1e-9, abs=1e-6)
     assert found.variance == pytest.approx(weights @ (np.array(numbers) - mean) ** 2, rel=1e-6, abs=1e-3)

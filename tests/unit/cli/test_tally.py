@@ -61,8 +61,9 @@ class Stream:
     def approve(self, order_id: str, step: int, late_us: int, signature: str = "s") -> None:
         self.add(
             OrderApproved, step=step, late_us=late_us, order_id=order_id, account="paper", symbol="EURUSD",
-            side=Side.BUY, volume_lots=0.1, price=1.1, sl=1.0, tp=1.2, purpose=OrderPurpose.OPEN, position_id=0, max_slippage_points=5,
-            horizon_s=60, expires_ns=EVENT_NS, model="m", version=1, key_id=signature, signature=signature,
+            side=Side.BUY, volume_lots=0.1, price=1.1, sl=1.0, tp=1.2, purpose=OrderPurpose.OPEN, position_id=0,
+            max_slippage_points=5, horizon_s=60, expires_ns=EVENT_NS, model="m", version=1, key_id=signature,
+            signature=signature,
         )
 
     def send(self, order_id: str) -> None:

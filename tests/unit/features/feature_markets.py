@@ -103,7 +103,7 @@ def column(rows: Iterable[FeatureBlock], name: str) -> np.ndarray:
 
 def signature(messages: Iterable[Message]) -> list[tuple[object, ...]]:
     """What must not depend on how a stream was cut: everything but the time of handling, bit for bit."""
-    said = []
+    said: list[tuple[object, ...]] = []
     for message in messages:
         fields = {name: getattr(message, name) for name in message.__struct_fields__ if name != "ts_init_ns"}
         if isinstance(message, FeatureBlock):

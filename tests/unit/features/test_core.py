@@ -1,6 +1,7 @@
 """What the features core says to the blocks it hears."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -128,7 +129,7 @@ def test_a_value_that_is_not_finite_is_kept_back_and_said_once() -> None:
     said = run(whole, [huge])
     (alert,) = alerts_of(said)
     assert (alert.name, alert.severity) == ("features_not_finite", Severity.CRITICAL)
-    assert whole.details()["rows_not_finite"] > 1
+    assert float(whole.details()["rows_not_finite"]) > 1.0
     assert all(np.isfinite(row.values).all() for row in rows_of(said))
     pieces = [cut(huge, k, k + 8) for k in range(0, 400, 8)]
     assert signature(run(parts, pieces)) == signature(said)
@@ -196,7 +197,8 @@ def test_what_inference_and_trainer_ask_for_by_name_is_there() -> None:
 
 
 def test_strided_and_read_only_columns_are_fine() -> None:
-    wide = {name: np.repeat(getattr(MARKET, name), 2)[::2] for name in ("time_ns", "bid", "ask", "last", "volume")}
+    columns = ("time_ns", "bid", "ask", "last", "volume")
+    wide: dict[str, Any] = {name: np.repeat(getattr(MARKET, name), 2)[::2] for name in columns}
     for values in wide.values():
         values.flags.writeable = False
     block = TickBlock(ts_event_ns=MARKET.ts_event_ns, ts_init_ns=0, symbol="EURUSD", first_tick=1, **wide)

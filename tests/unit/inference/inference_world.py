@@ -16,13 +16,17 @@ from services.inference.library import ModelLibrary, verified_model
 from tests.unit.models.small_models import SECOND_NS, VERIFIER, archive, sha_of
 
 EAGER = InferenceConfig(
-    signals=SignalConfig(min_confidence=0.0, min_expected_return_pct=-100, confirmation=ConfirmationConfig(enabled=False)),
+    signals=SignalConfig(
+        min_confidence=0.0, min_expected_return_pct=-100.0, confirmation=ConfirmationConfig(enabled=False)
+    ),
     drift=DriftConfig(window_rows=200, panes=4, ignore=()),
 )
 """Every prediction becomes a suggestion."""
 
 
-def promoted(version: int, symbol: str = "EURUSD", kind: type[Message] = ModelPromoted, seed: int = 0, at: int = 0) -> Message:
+def promoted(
+    version: int, symbol: str = "EURUSD", kind: type[Message] = ModelPromoted, seed: int = 0, at: int = 0
+) -> Message:
     return kind(
         ts_event_ns=at * SECOND_NS, ts_init_ns=at * SECOND_NS, seq=0, step=at, name=f"direction-{symbol}",
         version=version, symbol=symbol, bundle_sha256=sha_of(version, symbol, seed),

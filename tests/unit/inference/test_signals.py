@@ -161,4 +161,5 @@ def test_missing_confirming_features_are_named_only_while_they_are_asked_for():
     odd = replace(OPEN, confirmation=ConfirmationConfig(ma_feature="x"))
     assert missing_confirmation(manifest(), odd) == ("x",)
     assert missing_confirmation(manifest(), CONFIRMING) == ()
-    assert missing_confirmation(manifest(), replace(OPEN, confirmation=ConfirmationConfig(enabled=False, ma_feature="x"))) == ()
+    off = replace(OPEN, confirmation=ConfirmationConfig(enabled=False, ma_feature="x"))
+    assert missing_confirmation(manifest(), off) == ()

@@ -184,8 +184,9 @@ def test_a_file_that_appears_twice_is_refused():
 
 
 @pytest.mark.parametrize(
-    "name", ["../model.txt", "/etc/model.txt", "a/b.txt", "..", "a..txt", "model.txt/", "C:model.txt", "MODEL.TXT", ".x.txt",
-             "x" * 65 + ".txt", "mödel.txt", "a\\b.txt"],
+    "name",
+    ["../model.txt", "/etc/model.txt", "a/b.txt", "..", "a..txt", "model.txt/", "C:model.txt", "MODEL.TXT", ".x.txt",
+     "x" * 65 + ".txt", "mödel.txt", "a\\b.txt"],
 )
 def test_names_that_could_lead_elsewhere_are_refused(name):
     with pytest.raises(ArtifactError, match="forbidden name"):
@@ -245,13 +246,18 @@ class Explosive:
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_a_pickle_is_refused_and_never_loaded(tmp_path, name, protocol):
     payload = pickle.dumps(Explosive(tmp_path / "exploded"), protocol)
-    contents = files() | {name: payload}
-    with pytest.raises(ArtifactError):
-        # Protocol 0 is plain text: it is as harmless as any text and fails as a model.
-        found = unpack(signed(contents), VERIFIER)
+    packed = signed(files() | {name: payload})
+
+    def load() -> None:
+        found = unpack(packed, VERIFIER)
         check_golden(found, load_predictor(found))
-        assert name == "model.onnx", "nothing reads this file"
-        raise ArtifactError("unread")
+
+    if protocol == 0 and name == "model.onnx":
+        load()  # plain text under a name that nothing reads
+    else:
+        # Protocol 0 is plain text: it gets further than the others and fails as a model.
+        with pytest.raises(ArtifactError):
+            load()
     assert not (tmp_path / "exploded").exists()
 
 

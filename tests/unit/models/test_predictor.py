@@ -119,7 +119,7 @@ def test_other_kinds_of_models_are_refused():
         train(rows, label, objective="multiclassova"), train(rows, rows[:, 0], objective="regression", num_class=1),
         train(rows, label, boosting="rf", bagging_freq=1, bagging_fraction=0.5),
         lightgbm.train(
-            {"objective": "multiclass", "num_class": 3, "verbosity": -1, "min_data_per_group": 1, "max_cat_to_onehot": 1},
+            {"objective": "multiclass", "num_class": 3, "verbosity": -1, "min_data_per_group": 1},
             lightgbm.Dataset(rows, label, categorical_feature=[4], params={"verbosity": -1}), 5,
         ),
         train(rows, label, linear_tree=True),
@@ -199,7 +199,8 @@ def test_the_header_must_say_what_follows():
         ("tree\n", "forest\n"), ("version=v4", "version=v3"), ("num_class=3", "num_class=30"),
         ("num_tree_per_iteration=3", "num_tree_per_iteration=1"), ("max_feature_idx=5", "max_feature_idx=5000000"),
         ("tree_sizes=", "tree_sizes=0 "), ("tree_sizes=", "tree_sizes=1 1 1 "), ("label_index=0", "label_index=-1"),
-        ("objective=multiclass num_class:3", "objective=multiclass num_class:3 x"), ("feature_infos=[", "feature_infos=1:2:3 ["),
+        ("objective=multiclass num_class:3", "objective=multiclass num_class:3 x"),
+        ("feature_infos=[", "feature_infos=1:2:3 ["),
         ("feature_infos=", "average_output\nfeature_infos="), ("feature_names=ret_1 ", "feature_names="),
         ("end of trees", "end of forest"), ("Tree=4\n", "Tree=5\n"),
     ):

@@ -330,7 +330,8 @@ def test_the_day_and_the_peak_are_kept(market):
     assert (terminal.peak_equity_ccy, terminal.day_start_equity_ccy) == (10_500.0, 10_000.0)
     trading.ticks((1.1020, 1.1020), at_ns=trading.now_ns + DAY_NS)
     # The day began with the last quote before midnight.
-    assert (terminal.peak_equity_ccy, terminal.day_start_equity_ccy, terminal.equity()) == (10_500.0, 10_300.0, 10_200.0)
+    assert (terminal.peak_equity_ccy, terminal.day_start_equity_ccy) == (10_500.0, 10_300.0)
+    assert terminal.equity() == 10_200.0
 
 
 def test_deals_of_package_calls_are_told_with_the_next_block(market):
@@ -344,3 +345,29 @@ def test_deals_of_package_calls_are_told_with_the_next_block(market):
 def test_an_unknown_symbol_is_refused_with_the_remedy(market):
     with pytest.raises(ValueError, match="add it to section instruments"):
         market().ticks((1.0, 1.1), symbol="XAUUSD")
+
+
+def test_a_cross_quoted_against_the_account_currency_converts_too_and_can_stop_out(market):
+    """EURJPY on a USD account: yen are sold at the ask of USDJPY and bought back at its bid."""
+    config = InstrumentConfig(digits=3, margin_currency="EUR", profit_currency="JPY", commission_per_lot_ccy=0.0)
+    trading = market(("EURJPY", "EURUSD", "USDJPY"), configs={"EURJPY": config}, balance_ccy=1_700.0)
+    trading.ticks((1.3, 1.3), symbol="EURUSD")
+    trading.ticks((100.0, 125.0), symbol="USDJPY")
+    trading.ticks((130.0, 130.0))
+    trading.buy(1.0)  # margin 1,300
+    trading.ticks((131.0, 131.0))
+    assert trading.terminal.account_info().profit == 800.0
+    trading.ticks((129.0, 129.0))
+    assert trading.terminal.account_info().profit == -1_000.0
+    told = trading.ticks((99.0, 99.0), (95.3, 95.3), (95.2, 95.2), (90.0, 90.0), symbol="USDJPY")
+    # The line is 650: 1,700 - 100,000 / 95.2 = 649.58.
+    assert [(e.deal.reason, e.deal.profit) for e in told] == [(mt5.DEAL_REASON_SO, -1_050.42)]
+
+
+def test_reversing_a_netting_position_realises_its_swap(market):
+    trading = market(hedging=False)
+    trading.ticks((1.1000, 1.1001))
+    trading.buy(1.0)
+    trading.ticks((1.1, 1.1001), at_ns=trading.now_ns + DAY_NS)
+    trading.sell(1.5)
+    assert (trading.deals[-1].swap, trading.positions[0].swap) == (-6.5, 0.0)

@@ -113,3 +113,18 @@ def test_history_keeps_the_newest_and_the_balance_stays_right(market):
     assert 90 <= len(deals) <= 100
     assert deals[-1].ticket - deals[0].ticket == len(deals) - 1
     assert desk.terminal.balance_ccy == round(1_000_000.0 - 160 * 0.35, 2)
+
+
+def test_a_restored_terminal_forgets_what_it_held_before(trading, market):
+    trading.buy(sl=1.09)
+    other = market(("EURUSD", "GBPUSD", "USDJPY"))
+    other.ticks((1.1, 1.1002))
+    other.sell()
+    assert other.terminal.margin_ccy > 0.0
+    other.terminal.restore(trading.terminal.snapshot())
+    other.now_ns = trading.now_ns
+    assert other.terminal.margin_ccy == trading.terminal.margin_ccy
+    other.buy(volume=0.1)
+    trading.buy(volume=0.1)
+    assert other.ticks((1.08, 1.0801)) == trading.ticks((1.08, 1.0801))
+    assert other.terminal.snapshot() == trading.terminal.snapshot()

@@ -68,7 +68,8 @@ def test_stops_level_counts_from_the_side_on_which_the_position_closes(market):
 
 def test_nothing_trades_before_the_first_quote_or_outside_the_session(market):
     trading = market()
-    assert trading.submit(action=1, symbol="EURUSD", volume=0.1, type=0)[0].result.retcode == mt5.TRADE_RETCODE_PRICE_OFF
+    [early] = trading.submit(action=1, symbol="EURUSD", volume=0.1, type=0)
+    assert early.result.retcode == mt5.TRADE_RETCODE_PRICE_OFF
     trading.ticks((BID, ASK))
     trading.now_ns = SATURDAY_NS
     answer = trading.submit(action=1, symbol="EURUSD", volume=0.1, type=0)[0].result
@@ -154,7 +155,8 @@ def test_a_refused_argument_is_told_by_last_error(quoted):
 
 
 @pytest.mark.parametrize(("sl", "tp", "code"), [
-    (1.09, 1.12, mt5.TRADE_RETCODE_DONE), (0.0, 0.0, mt5.TRADE_RETCODE_DONE), (1.095, 1.11, mt5.TRADE_RETCODE_NO_CHANGES),
+    (1.09, 1.12, mt5.TRADE_RETCODE_DONE), (0.0, 0.0, mt5.TRADE_RETCODE_DONE),
+    (1.095, 1.11, mt5.TRADE_RETCODE_NO_CHANGES),
     (1.1, 1.11, mt5.TRADE_RETCODE_INVALID_STOPS), (1.095, 1.1, mt5.TRADE_RETCODE_INVALID_STOPS),
 ])
 def test_stops_move_unless_wrong_or_unchanged(quoted, sl, tp, code):

@@ -8,7 +8,7 @@ import pytest
 from services.trainer.config import GateConfig
 from services.trainer.gate import Verdict, decide, net_returns, p_not_above_zero, signals_of
 
-SKILLED = {"rows": 500.0, "skill": 0.01, "skill_p": 0.01, "trades": 100.0, "net_pct": 0.5}
+SKILLED = {"rows": 500.0, "skill": 0.01, "skill_p": 0.01, "lean": 0.01, "lean_p": 0.01, "trades": 100.0, "net_pct": 0.5}
 BETTER = {**SKILLED, "gate_rows": 400.0, "gate_trades": 80.0, "gate_edge_pct": 0.001, "gate_edge_p": 0.02}
 PROFIT = GateConfig(first_model="profit")
 
@@ -21,6 +21,11 @@ PROFIT = GateConfig(first_model="profit")
         ({"skill": -0.01}, GateConfig(), "no_skill"),
         ({"skill_p": 0.2}, GateConfig(), "no_skill"),
         ({"skill_p": 0.2}, GateConfig(skill_p_max=1.0), ""),
+        ({"lean": 0.0}, GateConfig(), "no_direction"),
+        ({"lean": -0.01}, GateConfig(), "no_direction"),
+        ({"lean_p": 0.2}, GateConfig(), "no_direction"),
+        ({"lean_p": 0.2}, GateConfig(skill_p_max=1.0), ""),
+        ({"lean": math.nan}, GateConfig(), "incomplete_metrics"),
         ({"rows": 199.0}, GateConfig(), "too_few_rows"),
         ({"net_pct": -1.0, "trades": 0.0}, GateConfig(), ""),
         ({}, PROFIT, ""),
@@ -46,6 +51,7 @@ def test_a_first_model_needs_skill_and_if_asked_profit(changes, config, reason):
         ({"gate_rows": 199.0}, "too_few_rows"),
         ({"gate_trades": 19.0}, "too_few_trades"),
         ({"skill": -0.01}, "no_skill"),
+        ({"lean": -0.01}, "no_direction"),
         ({"gate_edge_pct": math.nan}, "incomplete_metrics"),
         ({"gate_edge_p": math.nan}, "incomplete_metrics"),
         ({"skill_p": math.nan}, "incomplete_metrics"),
@@ -55,7 +61,7 @@ def test_a_challenger_needs_skill_and_an_edge_over_the_champion(changes, reason)
     assert decide({**BETTER, **changes}, True, GateConfig()) == Verdict(not reason, reason)
 
 
-@pytest.mark.parametrize("name", ["rows", "skill", "skill_p", "trades", "net_pct"])
+@pytest.mark.parametrize("name", ["rows", "skill", "skill_p", "lean", "lean_p", "trades", "net_pct"])
 def test_a_missing_figure_refuses(name):
     metrics = {key: value for key, value in BETTER.items() if key != name}
     assert decide(metrics, False, GateConfig()).reason == "incomplete_metrics"

@@ -60,13 +60,18 @@ class Ledger:
     def profit(self, symbol: str, sign: int, lots: float, price_open: float, price_close: float) -> float | None:
         """Return a profit rounded to the account's digits; ``None`` when a rate is missing."""
         amount = profit_ccy(self.instruments[symbol], sign, lots, price_open, price_close, self.settings.currency,
-                            self.rates())
+                            self._rates_for(symbol))
         return None if amount is None else self.round_ccy(amount)
 
     def margin_per_lot(self, symbol: str, price: float) -> float | None:
         """Return the margin of one lot opened at ``price``; ``None`` when a rate is missing."""
         return margin_ccy(self.instruments[symbol], 1.0, price, self.settings.leverage, self.settings.currency,
-                          self.rates())
+                          self._rates_for(symbol))
+
+    def _rates_for(self, symbol: str) -> dict[str, Rate]:
+        """Return the rates money of a symbol needs: none when it is quoted in or against account currency."""
+        config = self.instruments[symbol].config
+        return {} if self.settings.currency in (config.profit_currency, config.margin_currency) else self.rates()
 
     # Positions and orders.
 
@@ -142,7 +147,7 @@ class Ledger:
         quote = self.state.quotes[symbol]
         equity = self.state.balance_ccy
         if self.state.positions:
-            equity = kernel.equity_at(self.figures(symbol)[1], quote.bid, quote.ask)
+            equity = float(kernel.equity_at(self.figures(symbol)[1], quote.bid, quote.ask))
         self.state.peak_equity_ccy = max(self.state.peak_equity_ccy, equity)
 
     def _set_own(self, figures: Floats, symbol: str, own: Exposure) -> float:
