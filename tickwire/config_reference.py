@@ -8,6 +8,17 @@ from tickwire.sections import Key, config_keys, inline_yaml
 
 _WIDTH = 110
 
+STARTER: dict[str, Any] = {
+    "system.symbols": ["EURUSD", "XAUUSD"],
+    "instruments.EURUSD.digits": 5,
+    "instruments.XAUUSD.digits": 2,
+    "instruments.XAUUSD.contract_size": 100.0,
+    "instruments.XAUUSD.margin_currency": "USD",
+    "ingest.speed": 60.0,
+    "risk.max_spread_points_by_symbol": {"XAUUSD": 80.0},
+}
+"""What the repository's ``config.yaml`` sets beside the defaults: two symbols of a synthetic market, a minute a second."""
+
 _MARKDOWN_HEAD = """\
 # Configuration
 

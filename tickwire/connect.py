@@ -16,7 +16,7 @@ import typer
 from libs.common.bus.nats import NatsBus
 from libs.common.bus.protocol import Delivered
 from libs.common.bus.streams import USERS
-from libs.common.errors import ConfigError
+from libs.common.errors import BusError, ConfigError
 from libs.common.messages.control import Heartbeat
 from libs.common.storage.keys import ensure_passwords
 from tickwire.runfile import find_running
@@ -33,6 +33,7 @@ PasswordOption = Annotated[
     str, typer.Option("--password", envvar="TICKWIRE_PASSWORD", help="Password of the user; only with --url.")
 ]
 
+CONNECT_WITHIN_S = 5.0
 _POLL_S = 0.05
 
 
@@ -89,7 +90,11 @@ async def connected(target: Target, user: str) -> AsyncIterator[NatsBus]:
         raise ConfigError(
             f"no password for user '{user}' of {target.url}. Give --password or set {password_variable(user)}."
         )
-    bus = await NatsBus.connect(target.url, user=user, password=password, wait_s=5.0)
+    try:
+        async with asyncio.timeout(CONNECT_WITHIN_S):
+            bus = await NatsBus.connect(target.url, user=user, password=password, wait_s=CONNECT_WITHIN_S)
+    except TimeoutError:
+        raise BusError(f"{target.url}: no NATS server answers. Is it running? Check the address.") from None
     try:
         yield bus
     finally:

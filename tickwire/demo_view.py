@@ -19,6 +19,8 @@ from tickwire.tail_format import clock
 from tickwire.tally import Summary
 
 PLAIN_EVERY_S = 5.0
+_DECISIONS = {"promoted": "green", "refused": "yellow", "rejected": "red", "shadowed": "default"}
+_FIGURES = ("rows", "auc", "log_loss", "base_log_loss", "trades", "hit_rate", "net_pct")
 
 
 class DemoView:
@@ -198,7 +200,7 @@ def summary_table(summary: Summary, problems: Sequence[str], wall_s: float) -> G
         ("orders sha256", summary.orders_sha256),
     )
     for name, value in rows:
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(value, overflow="fold"))
     parts: list[Any] = [table]
     if summary.models:
         parts.append(_models_table(summary.models))
@@ -207,8 +209,13 @@ def summary_table(summary: Summary, problems: Sequence[str], wall_s: float) -> G
 
 
 def _models_table(events: Sequence[dict[str, Any]]) -> Table:
-    table = Table("model", "version", "event", "metrics", box=None, pad_edge=False)
+    table = Table("model", "version", "event", "out-of-fold figures", box=None, pad_edge=False)
     for event in events:
-        metrics = " ".join(f"{key}={value:.4g}" for key, value in sorted(event["metrics"].items())[:6])
-        table.add_row(event["name"], str(event["version"]), event["event"], Text(metrics, style="dim"))
+        if event["event"] not in _DECISIONS:
+            continue  # what was trained is decided upon next; what was promoted is loaded next
+        figures = " ".join(f"{name} {event['metrics'][name]:.4g}" for name in _FIGURES if name in event["metrics"])
+        table.add_row(
+            event["name"], str(event["version"]), Text(event["event"], style=_DECISIONS[event["event"]]),
+            Text(figures, style="dim", no_wrap=True, overflow="ellipsis"),
+        )
     return table

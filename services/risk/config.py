@@ -61,7 +61,7 @@ class RiskConfig(Settings, frozen=True, kw_only=True):
     max_orders_per_minute: Annotated[int, Meta(gt=0)] = 30
     repeat_window_ms: Annotated[int, Meta(ge=0)] = 5_000
     repeat_price_points: Annotated[float, Meta(ge=0)] = 20.0
-    approval_ttl_ms: Annotated[int, Meta(gt=0, le=60_000)] = 2_000
+    approval_ttl_ms: Annotated[int, Meta(gt=0, le=3_600_000)] = 2_000
     approval_grace_ms: Annotated[int, Meta(ge=0)] = 5_000
     max_slippage_points: Annotated[int, Meta(ge=0)] = 20
     reduce_max_slippage_points: Annotated[int, Meta(ge=0)] = 1_000

@@ -52,7 +52,8 @@ class GateConfig(Settings, frozen=True, kw_only=True):
     Parameters
     ----------
     first_model : what a model must show while nothing comparable serves: ``skill`` (out-of-fold log-loss better
-        than the base rates'), or ``profit`` (also a positive net return after costs)
+        than the base rates'), ``profit`` (also a positive net return after costs), or ``any`` (complete figures only:
+        for a replay on paper where one wants to see orders flow; refused when system.mode is ``live``)
     skill_p_max : largest p value of "no better than the base rates" and of "no sense of direction" that still counts
         as skill; asked of every model, also of a challenger. 1.0 asks for better means only. Direction is asked for
         apart because knowing when the market moves at all improves the log-loss too, and earns nothing
@@ -62,7 +63,7 @@ class GateConfig(Settings, frozen=True, kw_only=True):
     min_trades : fewest trades the model must have made on them (``profit`` and challengers)
     """
 
-    first_model: Literal["skill", "profit"] = "skill"
+    first_model: Literal["any", "skill", "profit"] = "skill"
     skill_p_max: Annotated[float, Meta(gt=0, le=1)] = 0.1
     edge_p_max: Annotated[float, Meta(gt=0, le=1)] = 0.1
     min_rows: Annotated[int, Meta(ge=1)] = 200

@@ -104,10 +104,11 @@ def decide(metrics: dict[str, float], against_champion: bool, config: GateConfig
         figure("rows"), figure("trades")
     )
     profit_asked = config.first_model == "profit" and not against_champion
+    skill_asked = against_champion or config.first_model != "any"
     refusals = (
         (rows < config.min_rows, "too_few_rows"),
-        (not figure("skill") > 0.0 or figure("skill_p") > config.skill_p_max, "no_skill"),
-        (not figure("lean") > 0.0 or figure("lean_p") > config.skill_p_max, "no_direction"),
+        (skill_asked and (not figure("skill") > 0.0 or figure("skill_p") > config.skill_p_max), "no_skill"),
+        (skill_asked and (not figure("lean") > 0.0 or figure("lean_p") > config.skill_p_max), "no_direction"),
         ((profit_asked or against_champion) and trades < config.min_trades, "too_few_trades"),
         (profit_asked and not figure("net_pct") > 0.0, "no_profit"),
         (

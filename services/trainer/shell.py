@@ -32,6 +32,8 @@ def build(config: dict[str, Any], context: ServiceContext) -> Service:
     """
     system: SystemConfig = config["system"]
     settings: TrainerConfig = config["trainer"]
+    if settings.gate.first_model == "any" and system.mode == "live":
+        raise ConfigError("trainer.gate.first_model: 'any' lets an unproved model trade; choose 'skill' or 'profit'.")
     core = TrainerCore(settings, system.symbols, config["instruments"], system.seed)
     effects = TrainerEffects(settings, context)
     return Service(core=core, effects=effects, observe=_Observer(core, context))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from tickwire.config_reference import markdown, yaml_reference
+from tickwire.config_reference import STARTER, markdown, yaml_reference
 from tickwire.console import out, print_hint, print_json
 from tickwire.sections import masked_config, read_all
 
@@ -35,7 +35,7 @@ def check(
 
 @group.command()
 def reference(
-    as_yaml: Annotated[bool, typer.Option("--yaml", help="As a config file with every key and its default.")] = False,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="As a config file to start from: every key explained.")] = False,
 ) -> None:
     """Print what every key means (the text of docs/config.md)."""
-    out.print(yaml_reference() if as_yaml else markdown(), end="", markup=False)
+    out.print(yaml_reference(STARTER) if as_yaml else markdown(), end="", markup=False)

@@ -12,7 +12,7 @@ import math
 import re
 import struct
 import zipfile
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -114,8 +114,13 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sha256(self) -> str:
-        """Return the hash of the manifest in hex, which stands for the whole bundle."""
-        return hashlib.sha256(self.manifest_bytes or canonical(self.manifest)).hexdigest()
+        """Hash of what was trained, hex: the manifest without the name of the key, and by it every file.
+
+        The same data and seed give the same hash, whoever signs.
+        """
+        content = msgspec.json.decode(self.manifest_bytes or canonical(self.manifest), type=dict[str, Any])
+        del content["key_id"]
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True):

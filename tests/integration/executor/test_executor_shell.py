@@ -17,7 +17,7 @@ from libs.common.storage.journal import OrderJournal
 from services.executor.config import ExecutorConfig
 from services.executor.core import ExecutorCore
 from services.executor.shell import JOURNAL, build
-from tests.unit.executor.executor_world import NOON, S, SIGNER, approval, order_id, ticks
+from tests.unit.executor.executor_world import NOON, SIGNER, S, approval, order_id, ticks
 
 
 class Silent:

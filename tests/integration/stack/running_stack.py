@@ -1,7 +1,6 @@
 """A whole stack of real processes on a real nats-server, for tests: start, kill, restart, read what it did."""
 
 import asyncio
-import hashlib
 import os
 import signal
 import subprocess
@@ -9,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import yaml
 
 from libs.common.bus.nats import NatsBus, _stored
@@ -19,6 +17,7 @@ from libs.common.codec import Codec
 from libs.common.messages.control import Watermark
 from libs.common.messages.market import FeedStatus
 from libs.common.storage.keys import ensure_keys
+from tickwire.tally import Tally
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -119,12 +118,11 @@ class RunningStack:
         return found
 
     async def decisions_sha256(self) -> str:
-        """Return one hash over all orders and executions without wall-clock fields."""
-        found = [*await self.messages("orders.>"), *await self.messages("executions.>")]
-        lines = sorted(
-            msgspec.json.encode({**msgspec.to_builtins(message), "ts_init_ns": 0}, order="sorted") for message in found
-        )
-        return hashlib.sha256(b"\n".join(lines)).hexdigest()
+        """Return the demo's hash over approved orders and fills."""
+        tally = Tally()
+        for message in [*await self.messages("orders.>"), *await self.messages("executions.>")]:
+            tally.hear(message)
+        return tally.orders_sha256()
 
     async def stop(self) -> None:
         if self.watching is not None:

@@ -166,6 +166,15 @@ async def test_a_champion_that_is_gone_or_not_ours_fails_the_training(context):
     assert isinstance(result, TrainingFailed)
 
 
+async def test_another_model_of_ours_in_the_champions_place_fails_the_training(context):
+    first = await (await effects_of(context)).perform(effect())
+    (file,) = (context.data_dir / "bundles").iterdir()
+    champion = Champion(version=1, bundle_sha256=first.bundle_sha256[:16] + "0" * 48, last_ns=1)
+    result = await (await effects_of(context)).perform(effect(version=2, champion=champion, effect_id="effect-2"))
+    assert (type(result), result.reason) == (TrainingFailed, "refused")
+    assert file.exists()
+
+
 async def test_a_process_that_crashes_fails_the_training_with_its_last_words(context):
     effects = await effects_of(context, script(context, "sys.stderr.write('out of memory'); sys.exit(137)"))
     result = await effects.perform(effect())

@@ -21,7 +21,6 @@ from services.executor.config import ExecutorConfig
 from services.executor.effects import IntentRecorded, RecordIntent
 from services.executor.stops import BreakEven, Trailing
 from tests.unit.executor.executor_world import (
-    NOON,
     RESULTS,
     S,
     World,

@@ -225,7 +225,7 @@ def test_a_halt_that_comes_while_the_intent_is_written_still_counts(desk: Script
 
 
 def test_after_a_halt_risk_may_still_be_reduced(world: World) -> None:
-    filled = [m for m in world.hear(approval("a")) if isinstance(m, OrderFilled)][0]
+    filled = next(m for m in world.hear(approval("a")) if isinstance(m, OrderFilled))
     world.hear(halt())
     said = world.hear(approval(
         "b", purpose=OrderPurpose.REDUCE, side=Side.SELL, price=1.1, position_id=filled.position_id
@@ -242,7 +242,7 @@ def test_after_a_halt_risk_may_still_be_reduced(world: World) -> None:
 def test_a_reduction_that_could_open_something_is_refused(
     world: World, changes: dict[str, Any], reason: str
 ) -> None:
-    filled = [m for m in world.hear(approval("a")) if isinstance(m, OrderFilled)][0]
+    filled = next(m for m in world.hear(approval("a")) if isinstance(m, OrderFilled))
     order = {"purpose": OrderPurpose.REDUCE, "side": Side.SELL, "position_id": filled.position_id, **changes}
     said = world.hear(approval("b", **order))
     assert [m.reason for m in said if isinstance(m, OrderRejected)] == [reason]

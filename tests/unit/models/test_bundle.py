@@ -72,7 +72,15 @@ def test_a_bundle_comes_back_as_it_was_packed():
     assert found.files == files()
     assert msgspec.structs.replace(found.manifest, files={}, key_id="") == wanted
     assert found.manifest.key_id == SIGNER.key_id
-    assert found.sha256 == hashlib.sha256(entries(archive())[MANIFEST_FILE]).hexdigest()
+
+
+def test_the_same_content_has_the_same_hash_whoever_signs():
+    other = Signer(bytes(range(1, 33)))
+    resigned = pack(manifest(), files(), other)
+    assert resigned != archive()
+    found = unpack(resigned, Verifier(other.public_bytes))
+    assert found.sha256 == unpack(archive(), VERIFIER).sha256
+    assert unpack(pack(manifest(seed=99), files(), SIGNER), VERIFIER).sha256 != found.sha256
 
 
 def test_the_same_content_gives_the_same_bytes_whatever_the_order():
