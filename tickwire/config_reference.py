@@ -17,7 +17,7 @@ STARTER: dict[str, Any] = {
     "ingest.speed": 60.0,
     "risk.max_spread_points_by_symbol": {"XAUUSD": 80.0},
 }
-"""What the repository's ``config.yaml`` sets beside the defaults: two symbols of a synthetic market, a minute a second."""
+"""What `config.yaml` of the repository sets: a synthetic market of two symbols, a minute a second."""
 
 _MARKDOWN_HEAD = """\
 # Configuration

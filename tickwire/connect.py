@@ -94,7 +94,10 @@ async def connected(target: Target, user: str) -> AsyncIterator[NatsBus]:
         async with asyncio.timeout(CONNECT_WITHIN_S):
             bus = await NatsBus.connect(target.url, user=user, password=password, wait_s=CONNECT_WITHIN_S)
     except TimeoutError:
-        raise BusError(f"{target.url}: no NATS server answers. Is it running? Check the address.") from None
+        raise BusError(
+            f"{target.url}: no NATS server let user '{user}' in within {CONNECT_WITHIN_S:g} s. Is it running, and are "
+            "address and password right?"
+        ) from None
     try:
         yield bus
     finally:

@@ -22,6 +22,7 @@ DURATION_S = 75.0
 _MS_PER_S = 1_000
 _LAG_WALL_S = 1.0
 """How far, in real time, services may be apart in an accelerated market before limits on age refuse."""
+_SLOWEST = 1e-3
 _FASTEST = 50_000.0
 """Event seconds per second that ``--speed max`` is taken for where an age must be stretched."""
 
@@ -45,12 +46,15 @@ class TickFile:
     path, symbol : what and whose
     zone : clock of its times, empty for the format's default
     digits : decimals of its prices
+    first_ns, last_ns : time of its first and last tick, ns UTC
     """
 
     path: Path
     symbol: str
     zone: str = ""
     digits: int = 5
+    first_ns: int = 0
+    last_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ class DemoOptions:
     ----------
     files : own data instead of the synthetic market
     limit : most ticks per file, 0 for all
-    speed : ``max``, or event seconds per second; ``None``: so that the market fits into the duration
-    duration_s : real seconds of flow; 0 for as long as the data lasts
+    speed : ``max``, or event seconds per second; ``None``: so that the market passes in the duration
+    duration_s : real seconds of flow; 0 for as long as it takes
     """
 
     files: tuple[TickFile, ...] = ()
@@ -84,7 +88,19 @@ class DemoOptions:
             return math.inf
         if self.speed is not None:
             return self.speed
-        return math.inf if self.files or not self.duration_s else MARKET_DURATION_S / self.duration_s
+        return max(self.market_s / self.duration_s, _SLOWEST) if self.duration_s else math.inf
+
+    @property
+    def market_s(self) -> float:
+        """Event time from the first tick to the last, seconds."""
+        if not self.files:
+            return float(MARKET_DURATION_S)
+        return (max(file.last_ns for file in self.files) - min(file.first_ns for file in self.files)) / 1e9
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """True when the speed follows from the duration: then the market's end is waited for."""
+        return self.speed is None and not self.lockstep
 
 
 def demo_config(options: DemoOptions, data_dir: Path) -> dict[str, Any]:
@@ -113,7 +129,11 @@ def demo_config(options: DemoOptions, data_dir: Path) -> dict[str, Any]:
             "retrain_every_rows": 400,
             "horizon_s": 1_800,
             "fit": {"rounds": 60, "min_confidence": 0.05},
-            "gate": {"first_model": "skill", "skill_p_max": 1.0, "edge_p_max": 0.5, "min_rows": 100, "min_trades": 5},
+            # A few weeks of recorded ticks may hold nothing to learn, and one wants to see orders all the same.
+            "gate": {
+                "first_model": "any" if options.files else "skill",
+                "skill_p_max": 1.0, "edge_p_max": 0.5, "min_rows": 100, "min_trades": 5,
+            },
         },
     }
 
@@ -127,7 +147,8 @@ def _ingest(options: DemoOptions) -> dict[str, Any]:
             "adapter": "synthetic",
             "synthetic": {
                 "start": MARKET_START, "duration_s": float(MARKET_DURATION_S), "ticks_per_second": 0.5,
-                "signal_strength": 2.0, "defects": True,
+                # Twelve days must be enough to learn from.
+                "signal_strength": 1.5, "defects": True,
             },
         }
     return {

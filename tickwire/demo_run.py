@@ -32,6 +32,7 @@ EXIT_INTERRUPTED = 130
 READY_WITHIN_S = 90.0
 SETTLE_WITHIN_S = 180.0
 STUCK_AFTER_S = 30.0
+_PATIENCE = 3.0
 _REFRESH_S = 0.25
 _LAST_BEAT_S = 1.3
 """Heartbeats come every second: after this long the newest one tells of everything before."""
@@ -137,7 +138,10 @@ class Demo:
             await self._pause(view, guard)
 
     async def _until_finished(self, view: DemoView, guard: "asyncio.Task[None]") -> None:
-        deadline = time.monotonic() + self.options.duration_s if self.options.duration_s else float("inf")
+        duration_s = self.options.duration_s
+        # A slow machine takes longer than planned; the market's end is worth a wait, but not for ever.
+        patience = _PATIENCE if self.options.ends_by_itself else 1.0
+        deadline = time.monotonic() + duration_s * patience if duration_s else float("inf")
         while not self.counts.feeds_finished(self.options.symbols) and not _is_over(guard):
             if time.monotonic() >= deadline:
                 return
@@ -231,8 +235,8 @@ async def read_back(bus: NatsBus) -> Tally:
 def new_run_dir(parent: Path) -> Path:
     """Create and return ``<parent>/<time>``; a second run in the same second gets a number."""
     stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    for number in itertools.count(1):
-        folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
+    for attempt in itertools.count(1):
+        folder = parent / (stamp if attempt == 1 else f"{stamp}-{attempt}")
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
@@ -256,9 +260,11 @@ def checked_file(path: Path, symbol: str, zone: str, limit: int) -> TickFile:
     from services.ingest.digits import infer_digits
 
     digits: int | None = None
+    first_ns = last_ns = 0
     for chunk in open_replay(path, symbol, ReplayOptions(zone=zone, limit=limit, check=False)):
         if digits is None:
-            digits = infer_digits(chunk.bid)
+            digits, first_ns = infer_digits(chunk.bid), int(chunk.time_ns.min())
+        last_ns = max(last_ns, int(chunk.time_ns.max()))
     if digits is None:
         raise DataError(str(path), "holds no ticks", remedy="Name another file")
-    return TickFile(path=path, symbol=symbol, zone=zone, digits=digits)
+    return TickFile(path=path, symbol=symbol, zone=zone, digits=digits, first_ns=first_ns, last_ns=last_ns)

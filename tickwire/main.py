@@ -27,6 +27,7 @@ COMMANDS = {
     "env": "env",
     "keys": "keys",
     "nats-config": "nats_config",
+    "provision": "provision",
     "warm": "warm",
 }
 """Command -> the module of ``tickwire.commands`` that holds its ``app`` (one app per command name, or one group)."""

@@ -1,7 +1,8 @@
 """Messages to JSON and back."""
 
+import functools
 import types
-from typing import Any, Union, get_args
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -53,9 +54,48 @@ class Codec:
         if len(payload) > MAX_MESSAGE_BYTES:
             raise MalformedMessage(subject, f"{len(payload)} bytes, at most {MAX_MESSAGE_BYTES} are allowed")
         try:
-            return self._decoder.decode(payload)
+            message = self._decoder.decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedMessage(subject, str(error)) from error
+        if message.seq < 0 or message.step < 0:
+            raise MalformedMessage(subject, "seq and step must not be negative")
+        misfit = _misfit(message)
+        if misfit:
+            raise MalformedMessage(subject, f"{misfit} does not fit into 64 bits")
+        return message
+
+
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+def _misfit(struct: msgspec.Struct) -> str:
+    """Return the field whose integer is beyond 64 bits, empty when all fit: JSON has no limit, journals do."""
+    plain, tables, nested = _integer_fields(type(struct))
+    for name in plain:
+        if not _INT64_MIN <= getattr(struct, name) <= _INT64_MAX:
+            return name
+    for name in tables:
+        if any(not _INT64_MIN <= value <= _INT64_MAX for value in getattr(struct, name).values()):
+            return name
+    for name in nested:
+        for inner in getattr(struct, name):
+            misfit = _misfit(inner)
+            if misfit:
+                return f"{name}.{misfit}"
+    return ""
+
+
+@functools.cache
+def _integer_fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the fields that are integers, tables of integers, and tuples of structs."""
+    hints = get_type_hints(kind)
+    plain = [name for name, hint in hints.items() if hint is int]
+    tables = [name for name, hint in hints.items() if get_origin(hint) is dict and get_args(hint)[1] is int]
+    nested = [
+        name for name, hint in hints.items()
+        if get_origin(hint) is tuple and isinstance(get_args(hint)[0], type) and issubclass(get_args(hint)[0], msgspec.Struct)
+    ]
+    return tuple(plain), tuple(tables), tuple(nested)
 
 
 def message_types_of(annotation: Any) -> tuple[type[Message], ...]:

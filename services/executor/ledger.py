@@ -136,9 +136,11 @@ class Ledger:
         self._settle(order, answer.ts_ns, turn)
 
     def on_deal(self, deal: BrokerDeal, turn: Turn) -> None:
-        """Count a deal in, once."""
-        if deal.ticket in self._state.deals or not self._book.holds(deal):
-            return
+        """Count a deal in, once, if it concerns us."""
+        if deal.ticket not in self._state.deals and self._book.holds(deal):
+            self._count(deal, turn)
+
+    def _count(self, deal: BrokerDeal, turn: Turn) -> None:
         self._state.deals[deal.ticket] = None
         turn.account_changed = True
         known = self._state.known.get(deal.magic) if is_execution_of_its_magic(deal) else None
@@ -181,13 +183,13 @@ class Ledger:
                 )
                 for order in self._state.active.values() if order.state is OrderState.UNKNOWN
             ),
-            positions=self._book.signed_lots(),
+            positions=self._book.held(),
             deals=self._state.deals,
         )
 
     def _apply(self, finding: Finding, asked_ns: int, turn: Turn) -> None:
         if isinstance(finding, MissedDeal):
-            self.on_deal(finding.deal, turn)
+            self._count(finding.deal, turn)
         elif isinstance(finding, Executed):
             # A missed deal before it may have settled the order already.
             order = self._state.active.get(finding.order_id)

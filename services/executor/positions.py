@@ -1,5 +1,7 @@
 """Our positions as deals make them, and what their closing was worth."""
 
+import msgspec
+
 from libs.common.messages.orders import PositionClosed
 from services.executor.broker import (
     LOTS_TOLERANCE,
@@ -9,6 +11,7 @@ from services.executor.broker import (
     DealReason,
     is_ours,
 )
+from services.executor.reconcile import Held
 from services.executor.state import ActiveOrder, OwnPosition
 
 _REASONS: dict[int, str] = {DealReason.SL: "sl", DealReason.TP: "tp", DealReason.STOP_OUT: "stop_out"}
@@ -50,12 +53,9 @@ class PositionBook:
         if own is None:
             return None
         if deal.entry == DealEntry.INOUT:
-            closed_lots = own.lots
-            closed = self._close(own, deal, closed_lots, deal.commission_ccy * closed_lots / deal.volume_lots, now_ns)
-            self._reverse(own, deal, deal.volume_lots - closed_lots, order, order_id)
-            return closed
+            return self._turn_round(own, deal, order, order_id, now_ns)
         closed = self._close(own, deal, deal.volume_lots, deal.commission_ccy, now_ns)
-        if own.unclosed_lots <= LOTS_TOLERANCE:
+        if not own.unclosed_lots:
             del self._positions[own.position_id]
         return closed
 
@@ -80,9 +80,11 @@ class PositionBook:
         own.unclosed_lots = max(own.unclosed_lots, own.lots)
         own.adopted_ns = asked_ns
 
-    def signed_lots(self) -> dict[int, float]:
-        """Return position id -> signed open lots; 0.0 for a position whose closing deals are still to come."""
-        return {own.position_id: own.side.sign * own.lots for own in self._positions.values()}
+    def held(self) -> dict[int, Held]:
+        """Return what we believe of our positions, by id."""
+        return {
+            own.position_id: Held(own.side.sign * own.lots, own.adopted_ns) for own in self._positions.values()
+        }
 
     def _open(self, deal: BrokerDeal, own: OwnPosition | None, order: ActiveOrder | None, order_id: str) -> None:
         if own is None:
@@ -104,13 +106,16 @@ class PositionBook:
     def _close(
         self, own: OwnPosition, deal: BrokerDeal, lots: float, commission_ccy: float, now_ns: int
     ) -> PositionClosed:
-        whole = lots >= own.unclosed_lots - LOTS_TOLERANCE
-        share_ccy = own.commission_ccy if whole else own.commission_ccy * lots / own.unclosed_lots
-        own.commission_ccy -= share_ccy
         if deal.ts_ns > own.adopted_ns:
-            left = own.lots - lots
-            own.lots = left if left > LOTS_TOLERANCE else 0.0
-        own.unclosed_lots = 0.0 if whole else own.unclosed_lots - lots
+            own.lots = max(own.lots - lots, 0.0)
+            if own.lots <= LOTS_TOLERANCE:
+                own.lots = 0.0
+        left = max(own.unclosed_lots - lots, own.lots)
+        own.unclosed_lots = left if left > LOTS_TOLERANCE else 0.0
+        share_ccy = own.commission_ccy
+        if own.unclosed_lots:
+            share_ccy *= lots / (lots + own.unclosed_lots)
+        own.commission_ccy -= share_ccy
         return PositionClosed(
             ts_event_ns=deal.ts_ns, ts_init_ns=now_ns, order_id=own.order_id, account=self._account,
             symbol=own.symbol, position_id=own.position_id, side=own.side, volume_lots=lots,
@@ -119,17 +124,26 @@ class PositionBook:
             reason=self._reason(deal),
         )
 
-    def _reverse(
-        self, own: OwnPosition, deal: BrokerDeal, lots: float, order: ActiveOrder | None, order_id: str
-    ) -> None:
-        """Begin the other direction under the same position id (netting)."""
+    def _turn_round(
+        self, own: OwnPosition, deal: BrokerDeal, order: ActiveOrder | None, order_id: str, now_ns: int
+    ) -> PositionClosed:
+        """Close one direction and begin the other under the same position id (netting)."""
+        if deal.ts_ns <= own.adopted_ns:
+            # The books told of the new direction before; what the deal closed is the rest of its volume.
+            closed_lots = deal.volume_lots - own.lots if own.side is deal.side else deal.volume_lots
+            closed = self._close(own, deal, max(closed_lots, 0.0), deal.commission_ccy, now_ns)
+            return msgspec.structs.replace(closed, side=deal.side.opposite)
+        closed_lots = own.lots
+        share = closed_lots / deal.volume_lots
+        closed = self._close(own, deal, closed_lots, deal.commission_ccy * share, now_ns)
         own.order_id, own.side = order_id, deal.side
-        own.lots = own.unclosed_lots = lots
+        own.lots = own.unclosed_lots = deal.volume_lots - closed_lots
         own.price_open, own.opened_ns = deal.price, deal.ts_ns
-        own.commission_ccy = deal.commission_ccy * lots / deal.volume_lots
+        own.commission_ccy = deal.commission_ccy * (1.0 - share)
         own.stop_distance, own.deadline_ns = 0.0, 0
         own.refused_sl = 0.0
         _take_terms(own, order, deal)
+        return closed
 
     def _reason(self, deal: BrokerDeal) -> str:
         known = _REASONS.get(deal.reason)

@@ -38,6 +38,19 @@ class OrderInQuestion(msgspec.Struct, frozen=True, kw_only=True):
     doubt_ns: int
 
 
+class Held(msgspec.Struct, frozen=True):
+    """A position as we believe it.
+
+    Parameters
+    ----------
+    lots : signed; 0.0 for one that vanished and whose closing deals are still to come
+    as_of_ns : deals until then are in the volume, however late they are heard; 0 while deals alone made it
+    """
+
+    lots: float
+    as_of_ns: int = 0
+
+
 class Belief(msgspec.Struct, frozen=True, kw_only=True):
     """What we hold to be true.
 
@@ -45,13 +58,13 @@ class Belief(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     namespace : which magic numbers are ours
     orders : those in doubt
-    positions : position id -> signed lots, every position we count as ours; 0.0 for one that vanished
+    positions : by position id, every position we count as ours
     deals : tickets of the deals already counted in
     """
 
     namespace: int
     orders: tuple[OrderInQuestion, ...]
-    positions: Mapping[int, float]
+    positions: Mapping[int, Held]
     deals: Container[int]
 
 
@@ -110,7 +123,7 @@ def reconcile(
     -------
     Missed deals first (by time, then ticket), then orders in doubt, then positions.
     """
-    missed = _missed_deals(believed, broker_deals)
+    missed = _missed_deals(believed, broker_positions, broker_deals)
     findings: list[Finding] = [MissedDeal(deal=deal) for deal in missed]
     for order in believed.orders:
         verdict = _judge(order, believed, broker_orders, broker_positions, missed)
@@ -123,8 +136,10 @@ def reconcile(
     return tuple(findings)
 
 
-def _missed_deals(believed: Belief, broker_deals: Iterable[BrokerDeal]) -> list[BrokerDeal]:
-    ours = set(believed.positions)
+def _missed_deals(
+    believed: Belief, broker_positions: Iterable[BrokerPosition], broker_deals: Iterable[BrokerDeal]
+) -> list[BrokerDeal]:
+    ours = {p.position_id for p in broker_positions if is_ours(p.magic, believed.namespace)} | set(believed.positions)
     missed = []
     for deal in sorted(broker_deals, key=lambda deal: (deal.ts_ns, deal.ticket)):
         if is_ours(deal.magic, believed.namespace):
@@ -184,9 +199,11 @@ def _is_working(order: OrderInQuestion, broker_orders: Iterable[BrokerOrder]) ->
 def _wrong_positions(
     believed: Belief, broker_positions: Sequence[BrokerPosition], missed: Iterable[BrokerDeal]
 ) -> list[PositionIs]:
-    lots = dict(believed.positions)
+    lots = {position_id: held.lots for position_id, held in believed.positions.items()}
     for deal in missed:
-        lots[deal.position_id] = lots_after(lots.get(deal.position_id, 0.0), deal)
+        held = believed.positions.get(deal.position_id)
+        if held is None or deal.ts_ns > held.as_of_ns:
+            lots[deal.position_id] = lots_after(lots.get(deal.position_id, 0.0), deal)
     real = {
         position.position_id: position
         for position in broker_positions

@@ -25,7 +25,7 @@ from services.ingest.adapters.recorder import Quarantine, Recorder
 from services.ingest.adapters.sources import open_sources
 from services.ingest.conductor import FlowControl, due_s
 from services.ingest.config import IngestConfig
-from services.ingest.core import Ingested, IngestCore, QuarantinedTick
+from services.ingest.core import IngestCore, Ingested, QuarantinedTick
 from services.ingest.merge import Group, merged
 from services.ingest.raw import RawTicks
 
@@ -93,7 +93,7 @@ class IngestService:
         if self._recorder is not None:
             self._recorder.start()
         stop = asyncio.create_task(self._stopping.wait())
-        tasks = {
+        tasks: set[asyncio.Task[Any]] = {
             asyncio.create_task(work)
             for work in (self._publish_all(), self._hear_marks(), self._heartbeats(), self._send_alerts())
         }
@@ -161,6 +161,9 @@ class IngestService:
                 if self._is_new((message,)):
                     await self._wait_for_flow(self._step)
                 self._ticks += len(message)
+                if self._recorder is not None:
+                    # Also what the stream holds already: the store drops what it has, and may lack the last minutes.
+                    await self._recorder.record(message)
             subject = subject_of(message)
             seq = self._sent[subject] = self._sent.get(subject, 0) + 1
             if seq <= self._held[subject]:
@@ -172,8 +175,6 @@ class IngestService:
             )
             await self._bus.publish_payload(subject, seq, encode(stamped))
             self._observe(message)
-            if isinstance(message, TickBlock) and self._recorder is not None:
-                await self._recorder.record(message)
 
     def _is_new(self, group: Group) -> bool:
         subject = subject_of(group[0])

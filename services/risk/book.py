@@ -6,6 +6,7 @@ sells. Positions opened by others count in full; only our own are ever closed.
 """
 
 import math
+from bisect import bisect_right
 from typing import Literal
 
 import msgspec
@@ -16,6 +17,8 @@ from libs.common.messages.orders import OrderApproved, OrderPurpose
 from libs.common.trading.instrument import Instrument
 from libs.common.trading.money import Rate, cross_rates, margin_ccy
 
+_TRIM_AT = 64
+"""Old approvals are dropped this many at a time: shifting the list costs more than keeping a few."""
 _MAGIC_KEY_BITS = 48
 """A position's magic number carries this much of the id of the order that opened it."""
 
@@ -127,6 +130,8 @@ class Book:
     def __init__(self, instruments: dict[str, Instrument]) -> None:
         self.instruments = instruments
         self.state = BookState()
+        self._indexed: list[RecentOrder] | None = None
+        self._index: dict[str, int] = {}
 
     def rates_for(self, instrument: Instrument) -> dict[str, Rate]:
         """Return what currencies are worth in account currency, from the last usable quotes.
@@ -356,6 +361,7 @@ class Book:
             position_id=order.position_id,
             expires_ns=order.expires_ns,
         )
+        self._recent_index()[order.order_id] = now_ns
         self.state.recent.append(
             RecentOrder(order.order_id, order.symbol, order.side, order.purpose, order.price, now_ns)
         )
@@ -369,4 +375,24 @@ class Book:
         for order in list(state.orders.values()):
             if order.stage == "approved" and now_ns > order.expires_ns + grace_ns:
                 del state.orders[order.order_id]
-        state.recent = [order for order in state.recent if now_ns - order.approved_ns <= keep_recent_ns]
+        old = self.recent_until(now_ns - keep_recent_ns - 1)
+        if old > _TRIM_AT:
+            index = self._recent_index()
+            for past in state.recent[:old]:
+                index.pop(past.order_id, None)
+            del state.recent[:old]
+
+    def recent_until(self, time_ns: int) -> int:
+        """Return how many recent approvals were given at or before a time; the others follow them in the list."""
+        return bisect_right(self.state.recent, time_ns, key=lambda order: order.approved_ns)
+
+    def approved_at_ns(self, order_id: str) -> int | None:
+        """Return when a recent order was approved, ``None`` for one that was not."""
+        return self._recent_index().get(order_id)
+
+    def _recent_index(self) -> dict[str, int]:
+        """Return order id -> time of approval; made anew when the state was restored."""
+        if self._indexed is not self.state.recent:
+            self._indexed = self.state.recent
+            self._index = {order.order_id: order.approved_ns for order in self.state.recent}
+        return self._index

@@ -227,11 +227,15 @@ def not_repeated(request: OrderRequest, book: Book, limits: RiskConfig, now_ns: 
     window_ms = float(limits.repeat_window_ms)
     if request.position_id and book.is_being_closed(request.position_id):
         return Evidence(0.0, window_ms, f"position {request.position_id} is already being closed")
+    approved_ns = book.approved_at_ns(request.order_id)
+    if approved_ns is not None:
+        age_ms = (now_ns - approved_ns) / _NS_PER_MS
+        return Evidence(age_ms, window_ms, "this prediction has already become an order")
     for earlier in reversed(book.state.recent):
         age_ms = (now_ns - earlier.approved_ns) / _NS_PER_MS
-        if earlier.order_id == request.order_id:
-            return Evidence(age_ms, window_ms, "this prediction has already become an order")
-        if age_ms < window_ms and _is_alike(request, earlier, limits):
+        if not age_ms < window_ms:
+            return None
+        if _is_alike(request, earlier, limits):
             return Evidence(age_ms, window_ms, "an order like this was approved just before")
     return None
 
@@ -250,7 +254,8 @@ def _is_alike(request: OrderRequest, earlier: RecentOrder, limits: RiskConfig) -
 
 def order_rate_bounded(request: OrderRequest, book: Book, limits: RiskConfig, now_ns: int) -> Evidence | None:
     """Refuse when too many orders were approved in the last minute."""
-    count = 1 + sum(now_ns - order.approved_ns < _RATE_WINDOW_NS for order in book.state.recent)
+    recent = book.state.recent
+    count = 1 + len(recent) - book.recent_until(now_ns - _RATE_WINDOW_NS)
     limit = limits.max_orders_per_minute
     return Evidence(float(count), float(limit), "approvals in 60 s, this one included") if count > limit else None
 

@@ -52,7 +52,7 @@ class GateConfig(Settings, frozen=True, kw_only=True):
     Parameters
     ----------
     first_model : what a model must show while nothing comparable serves: ``skill`` (out-of-fold log-loss better
-        than the base rates'), ``profit`` (also a positive net return after costs), or ``any`` (complete figures only:
+        than the base rates'), ``profit`` (also a positive net return after costs), or ``any`` (figures on enough rows:
         for a replay on paper where one wants to see orders flow; refused when system.mode is ``live``)
     skill_p_max : largest p value of "no better than the base rates" and of "no sense of direction" that still counts
         as skill; asked of every model, also of a challenger. 1.0 asks for better means only. Direction is asked for

@@ -6,7 +6,7 @@ from typing import Any
 
 from libs.common.config import SystemConfig
 from libs.common.core import Effect, EffectResult
-from libs.common.errors import ArtifactError, BusError
+from libs.common.errors import ArtifactError, BusError, ConfigError
 from libs.common.messages.base import Message
 from libs.common.models.bundle import MODEL_FILE, Manifest, pack, unpack
 from libs.common.runtime.service import Service, ServiceContext
@@ -28,7 +28,8 @@ def build(config: dict[str, Any], context: ServiceContext) -> Service:
 
     Raises
     ------
-    ConfigError : when the key bundles are signed with is missing, malformed or readable by others
+    ConfigError : when the key bundles are signed with is missing, malformed or readable by others, or when a
+        first model may serve unproved in live mode
     """
     system: SystemConfig = config["system"]
     settings: TrainerConfig = config["trainer"]

@@ -348,6 +348,7 @@ async def test_heartbeats_are_heard_but_not_kept(harness):
         ts_event_ns=1, ts_init_ns=1, service="ingest", instance="x", version="0", ready=True, lag_ms=0.0, seen={}, sent={}
     )
     await writer.publish(beat)
+    await writer.flush()
     reader = await hearer.reader(["health.*"])
     await writer.publish(beat)
     got = await collect(reader, 1)

@@ -35,7 +35,7 @@ def check(
 
 @group.command()
 def reference(
-    as_yaml: Annotated[bool, typer.Option("--yaml", help="As a config file to start from: every key explained.")] = False,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="As a config file to start from.")] = False,
 ) -> None:
     """Print what every key means (the text of docs/config.md)."""
     out.print(yaml_reference(STARTER) if as_yaml else markdown(), end="", markup=False)

@@ -29,14 +29,15 @@ def demo(
     ] = "",
     limit: Annotated[int, typer.Option("--limit", min=0, help="Most ticks per file; 0: all.")] = 0,
     speed: Annotated[
-        str, typer.Option("--speed", help="max, or event seconds per second (1: as it was); default: fits --duration.")
+        str,
+        typer.Option("--speed", help="max, or event seconds per second (1: as it was); default: fits --duration."),
     ] = "",
     lockstep: Annotated[
         bool, typer.Option("--lockstep", help="Step by step in event time: every run gives the same orders.")
     ] = False,
     duration: Annotated[
         float | None,
-        typer.Option("--duration", min=0.0, help="Seconds of flow; default 75, with --ticks as long as they last (0)."),
+        typer.Option("--duration", min=0.0, help="Seconds of flow; default 75; 0: no limit, also with --lockstep."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 123,
     out_dir: Annotated[Path, typer.Option("--out", help="Where the run's folder is made.")] = Path("runs"),
@@ -47,7 +48,7 @@ def demo(
 ) -> None:
     """Run the whole stack on a synthetic market or your own ticks; ends by itself with a summary."""
     files = _read_files(ticks or [], symbol or [], zone, limit)
-    unlimited = bool(files) or lockstep
+    unlimited = lockstep or bool(files and speed)
     options = DemoOptions(
         files=files,
         limit=limit,

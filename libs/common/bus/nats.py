@@ -16,6 +16,7 @@ import nats.micro
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ObjectStoreConfig, StorageType
+from nats.micro.service import ServiceConfig
 
 from libs.common.bus.protocol import Delivered, ReaderCounts
 from libs.common.bus.sequencing import Joiner, Ring
@@ -43,6 +44,7 @@ class NatsBus:
         self._user = user
         self._js = client.jetstream(timeout=5.0)
         self._rings: dict[str, Ring] = {}
+        self._refused = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._verified = asyncio.Event()
@@ -52,7 +54,6 @@ class NatsBus:
         self._tasks: set[asyncio.Task[None]] = set()
         self.reconnects = 0
         self.republished = 0
-        self._spawn(self._confirm_for_ever())
 
     @classmethod
     async def connect(cls, url: str, *, user: str, password: str, wait_s: float = 15.0) -> "NatsBus":
@@ -63,44 +64,39 @@ class NatsBus:
         BusError : when no server answers within ``wait_s`` or it refuses the user, with the remedy
         """
         client = Client()
-        bus: NatsBus | None = None
-
-        async def disconnected() -> None:
-            if bus is not None:
-                bus._on_disconnect()
-
-        async def reconnected() -> None:
-            if bus is not None:
-                bus._on_reconnect()
-
-        async def failed(error: Exception) -> None:
-            if bus is not None:
-                bus.last_error = str(error)
-                if "permissions violation for subscription" in str(error).lower():
-                    # Going on would be going on deaf.
-                    bus.failure = BusError(f"user '{user}' may not hear what it asked for: {error}")
-
-        deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                await client.connect(
-                    servers=[url], user=user, password=password, name=f"tickwire-{user}",
-                    inbox_prefix=f"_INBOX.{user}".encode(), allow_reconnect=True, max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.1, connect_timeout=2, ping_interval=5, max_outstanding_pings=2,
-                    disconnected_cb=disconnected, reconnected_cb=reconnected, error_cb=failed,
-                    pending_size=256 * 1024 * 1024,
-                )
-                break
-            except (nats.errors.Error, OSError) as error:
-                if "authorization" in str(error).lower():
-                    raise BusError(
-                        f"{url}: the server refuses user '{user}'. Check TICKWIRE_NATS_PASSWORD."
-                    ) from error
-                if time.monotonic() > deadline:
-                    raise BusError(f"{url}: no NATS server answers ({error}). Is it running? Check bus.url.") from error
-                await asyncio.sleep(0.1)
         bus = cls(client, user)
+        # The client itself would go on trying for ever, also with a wrong password.
+        connecting = asyncio.ensure_future(
+            client.connect(
+                servers=[url], user=user, password=password, name=f"tickwire-{user}",
+                inbox_prefix=f"_INBOX.{user}".encode(), allow_reconnect=True, max_reconnect_attempts=-1,
+                connect_timeout=2, reconnect_time_wait=0.1,  # type: ignore[arg-type] # any number of seconds
+                ping_interval=5, max_outstanding_pings=2, pending_size=256 * 1024 * 1024,
+                disconnected_cb=bus._on_disconnect, reconnected_cb=bus._on_reconnect, error_cb=bus._on_error,
+            )
+        )
+        refused = asyncio.ensure_future(bus._refused.wait())
+        await asyncio.wait({connecting, refused}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        refused.cancel()
+        if not connecting.done() or bus._refused.is_set():
+            connecting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, nats.errors.Error, OSError):
+                await connecting
+            if bus._refused.is_set():
+                raise BusError(f"{url}: the server refuses user '{user}'. Check TICKWIRE_NATS_PASSWORD.")
+            why = f" ({bus.last_error})" if bus.last_error else ""
+            raise BusError(f"{url}: no NATS server answers{why}. Is it running? Check bus.url.")
+        connecting.result()
+        bus._spawn(bus._confirm_for_ever())
         return bus
+
+    async def _on_error(self, error: Exception) -> None:
+        self.last_error = str(error)
+        if "authorization violation" in self.last_error.lower():
+            self._refused.set()
+        if "permissions violation for subscription" in self.last_error.lower():
+            # Going on would be going on deaf.
+            self.failure = BusError(f"user '{self._user}' may not hear what it asked for: {error}")
 
     last_error = ""
 
@@ -174,14 +170,14 @@ class NatsBus:
                     raise
                 await asyncio.sleep(0.1)
 
-    def _on_disconnect(self) -> None:
+    async def _on_disconnect(self) -> None:
         self._verified.clear()
         # What the client had buffered would go out after a hole of what the dead connection swallowed. The ring
         # has all of it and sends it in order once the stream has said where it stands.
         self._client._pending = []
         self._client._pending_data_size = 0
 
-    def _on_reconnect(self) -> None:
+    async def _on_reconnect(self) -> None:
         self.reconnects += 1
         self._spawn(self._verify_after_reconnect(self.reconnects))
         for reader in self._readers:
@@ -200,7 +196,7 @@ class NatsBus:
                 await asyncio.sleep(0.1)
 
     def _added_since_republish(self) -> bool:
-        return any(len(ring.missing(self._republished_at)) != len(ring) for ring in self._rings.values())
+        return any(len(list(ring.missing(self._republished_at))) != len(ring) for ring in self._rings.values())
 
     _republished_at = 0.0
 
@@ -319,14 +315,17 @@ class NatsBus:
     async def announce(self, name: str, version: str, description: str) -> None:
         """Answer the NATS service discovery (``nats micro ls``) under a name."""
         await nats.micro.add_service(
-            self._client, nats.micro.ServiceConfig(name=name, version=version, description=description)
+            self._client, ServiceConfig(name=name, version=version, description=description)
         )
 
     # ---- model store
 
     async def put_object(self, name: str, content: bytes) -> None:
-        store = await self._js.object_store(MODEL_BUCKET)
-        await store.put(name, content)
+        try:
+            store = await self._js.object_store(MODEL_BUCKET)
+            await store.put(name, content)
+        except (nats.errors.Error, nats.js.errors.APIError, TimeoutError) as error:
+            raise BusError(f"model store did not take '{name}' ({error})") from error
 
     async def get_object(self, name: str) -> bytes:
         try:
@@ -334,6 +333,8 @@ class NatsBus:
             found = await store.get(name)
         except (nats.js.errors.NotFoundError, nats.js.errors.ObjectNotFoundError) as error:
             raise ArtifactError(f"model store holds no object '{name}'") from error
+        except (nats.errors.Error, nats.js.errors.APIError, TimeoutError) as error:
+            raise BusError(f"model store did not answer for '{name}' ({error})") from error
         if found.data is None:
             raise ArtifactError(f"model store's object '{name}' is empty")
         return found.data
@@ -491,12 +492,13 @@ class _NatsReader:
 
     def _take(self, subject: str, payload: bytes, join: Callable[[str, int, Delivered], list[Delivered]]) -> None:
         delivered = self._decode(subject, payload, None)
-        if delivered.message is None:
-            self._emit([delivered])
-        elif delivered.seq <= 0:
-            self._emit([Delivered(subject, payload, None, 0, "no sequence number (field seq)")])
-        else:
+        if delivered.message is not None and delivered.seq <= 0:
+            delivered = Delivered(subject, payload, None, 0, "no sequence number (field seq)")
+        if delivered.message is not None:
             self._emit(join(subject, delivered.seq, delivered))
+        elif join != self._joiner.stored:
+            # What the stream holds of garbage was complained about when it came.
+            self._emit([delivered])
 
     def _decode(self, subject: str, payload: bytes, seq: int | None) -> Delivered:
         try:

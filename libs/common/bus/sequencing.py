@@ -31,6 +31,7 @@ class Joiner(Generic[Item]):
         self._from_start = from_start
         self._max_pending = max_pending
         self._pending: dict[str, dict[int, Item]] = {}
+        self._left: dict[str, int] = {}
         self._holes: set[str] = set()
         self._catching: list[str] = []
 
@@ -65,11 +66,10 @@ class Joiner(Generic[Item]):
             # The publisher has sent the missing one again.
             self._pending.setdefault(subject, {})[seq] = item
             return self._drain(subject)
-        waiting = self._pending.setdefault(subject, {})
-        if seq in waiting:
+        if seq in self._pending.get(subject, ()):
             self.duplicates += 1
-        elif len(waiting) < self._max_pending:
-            waiting[seq] = item
+        else:
+            self._hold(subject, seq, item)
         return []
 
     def stored(self, subject: str, seq: int, item: Item) -> list[Item]:
@@ -84,9 +84,7 @@ class Joiner(Generic[Item]):
             if subject not in self._holes:
                 self._holes.add(subject)
                 self.holes_seen += 1
-            waiting = self._pending.setdefault(subject, {})
-            if len(waiting) < self._max_pending:
-                waiting[seq] = item
+            self._hold(subject, seq, item)
             return []
         self.last[subject] = seq
         if subject in self._holes:
@@ -101,12 +99,24 @@ class Joiner(Generic[Item]):
         """Accept that what is missing will not come; go on with the first message held."""
         waiting = self._pending.get(subject)
         if not waiting:
+            last = self.last.get(subject, 0)
+            newest = max(self._left.pop(subject, last), last)
+            self.lost += newest - last
+            self.last[subject] = newest
             self._holes.discard(subject)
             return []
         first = min(waiting)
         self.lost += first - self.last.get(subject, 0) - 1
         self.last[subject] = first - 1
         return self._drain(subject)
+
+    def _hold(self, subject: str, seq: int, item: Item) -> None:
+        """Let a message wait; where there is no room, remember that the stream has more."""
+        waiting = self._pending.setdefault(subject, {})
+        if len(waiting) < self._max_pending or seq in waiting:
+            waiting[seq] = item
+        else:
+            self._left[subject] = max(self._left.get(subject, 0), seq)
 
     def _is_caught(self, subject: str) -> bool:
         return any(subjects.matches(pattern, subject) for pattern in self._catching)
@@ -123,15 +133,17 @@ class Joiner(Generic[Item]):
         self.last[subject] = last
         for seq in [seq for seq in waiting if seq <= last]:
             del waiting[seq]
-        if waiting:
+        if self._left.get(subject, 0) <= last:
+            self._left.pop(subject, None)
+        if not waiting:
+            self._pending.pop(subject, None)
+        if waiting or subject in self._left:
             if subject not in self._holes:
                 self._holes.add(subject)
                 self.holes_seen += 1
-        else:
-            self._pending.pop(subject, None)
-            if subject in self._holes:
-                self._holes.discard(subject)
-                self.holes_filled += 1
+        elif subject in self._holes:
+            self._holes.discard(subject)
+            self.holes_filled += 1
         return ready
 
 

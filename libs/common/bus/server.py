@@ -84,7 +84,8 @@ class EmbeddedServer:
         with (self.folder / "nats-server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [server_program(), "-c", str(self.folder / "nats.conf")], stdout=log, stderr=log,
-                start_new_session=True, preexec_fn=die_with_parent,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - a child that outlives its parent is worse
             )
 
     async def stop(self) -> None:

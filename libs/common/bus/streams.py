@@ -87,9 +87,9 @@ def stream_of(subject: str) -> StreamSpec | None:
     """Return the stream that captures a subject (or a pattern of subjects), ``None`` when none does."""
     for spec in STREAMS:
         for captured in spec.subjects:
-            if subjects.matches(captured, subject) or captured.split(".", 1)[0] == subject.split(".", 1)[0] and (
+            if subjects.matches(captured, subject) or (captured.split(".", 1)[0] == subject.split(".", 1)[0] and (
                 ">" in subject or "*" in subject
-            ):
+            )):
                 return spec
     return None
 

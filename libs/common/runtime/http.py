@@ -1,6 +1,6 @@
 """``/metrics``, ``/healthz`` and ``/readyz`` of a service, on loopback unless told otherwise."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -34,7 +34,7 @@ class HealthServer:
         site = web.TCPSite(self._runner, host, port)
         await site.start()
         self.port = self._runner.addresses[0][1]
-        note.write_bytes(msgspec.json.encode({"host": host, "port": self.port}))
+        _write(note, msgspec.json.encode({"host": host, "port": self.port}))
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -43,9 +43,13 @@ class HealthServer:
     async def _answer_metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), content_type="text/plain", charset="utf-8")
 
-    def _probe(self, why_not: Callable[[], str]) -> Callable[[web.Request], object]:
-        async def answer(_: web.Request) -> web.Response:
+    def _probe(self, why_not: Callable[[], str]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def answer(_: web.Request) -> web.StreamResponse:
             problem = why_not()
             return web.Response(text=problem or "ok", status=503 if problem else 200)
 
         return answer
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)

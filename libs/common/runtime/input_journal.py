@@ -177,9 +177,9 @@ class InputJournal:
             raise StorageError(
                 f"{self._folder}: cannot write a snapshot ({error.strerror}). Make room on the disk."
             ) from error
-        for file in self._folder.glob("inputs-*"):
-            if int(file.name.partition("-")[2]) < snapshot.index:
-                file.unlink(missing_ok=True)
+        for covered in self._folder.glob("inputs-*"):
+            if int(covered.name.partition("-")[2]) < snapshot.index:
+                covered.unlink(missing_ok=True)
         return len(body)
 
     def close(self) -> None:

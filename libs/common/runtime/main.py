@@ -58,12 +58,10 @@ async def _run(
     name: str, config: dict[str, Any], serve: Callable[[dict[str, Any], ServiceContext], Awaitable[None]]
 ) -> int:
     system, bus_config = config["system"], config["bus"]
-    root = Path(system.data_dir).resolve()
-    data_dir = root / name
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        print(f"error: {data_dir}: cannot be created ({error.strerror}). Set system.data_dir.", file=sys.stderr)
+        root, data_dir = _folders(system.data_dir, name)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     log = configure_log(name, root / "logs", system.log_level)
     bus: NatsBus | None = None
@@ -92,6 +90,16 @@ async def _run(
             await bus.close()
     log.info("stopped")
     return 0
+
+
+def _folders(data_dir: str, name: str) -> tuple[Path, Path]:
+    root = Path(data_dir).resolve()
+    own = root / name
+    try:
+        own.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{own}: cannot be created ({error.strerror}). Set system.data_dir.") from error
+    return root, own
 
 
 async def with_health(

@@ -267,9 +267,8 @@ class Runner:
         assert message is not None
         kind = delivery_of(delivered.subject)
         key = self._seen_key(delivered.subject) if kind is Delivery.COMMANDED else delivered.subject
-        if kind is not Delivery.EPHEMERAL:
-            if delivered.seq <= self.seen.get(key, 0):
-                return
+        if kind is not Delivery.EPHEMERAL and delivered.seq <= self.seen.get(key, 0):
+            return
         now_ns = self._now(message, kind)
         self.journal.append(delivered.subject, delivered.seq, now_ns, delivered.payload, message.step)
         self._hand_over(message, delivered.subject, delivered.seq, delivered.payload, now_ns, message.step)

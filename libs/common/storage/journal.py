@@ -9,6 +9,7 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 import msgspec
@@ -105,8 +106,13 @@ class OrderJournal:
         StorageError : when the file is damaged, of another version, on a full disk, or the file system cannot keep
             what SQLite needs for durability
         """
+        connecting = aiosqlite.connect(path, isolation_level=None)
+        # A process that dies of something else must not wait for the connection's thread: what was acknowledged is
+        # on the disk already.
+        worker: Any = getattr(connecting, "_thread", connecting)
+        worker.daemon = True
         with _clear_errors(path):
-            connection = await aiosqlite.connect(path, isolation_level=None)
+            connection = await connecting
         try:
             with _clear_errors(path):
                 await _prepare(connection, path)

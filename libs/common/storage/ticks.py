@@ -240,7 +240,7 @@ def _held_parts(path: Path) -> int:
     if _part_number(path):
         return 0
     try:
-        return int((pq.read_schema(path).metadata or {}).get(_HOLDS.encode(), b"0"))
+        return int((pq.read_metadata(path).metadata or {}).get(_HOLDS.encode(), b"0"))
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:

@@ -72,7 +72,7 @@ class ExecutorEffects:
         return self._journal
 
     async def _record_intent(self, effect: RecordIntent) -> IntentRecorded:
-        stamp: dict[str, Any] = {"ts_event_ns": effect.ts_event_ns, "ts_init_ns": effect.ts_init_ns, "effect_id": effect.effect_id}
+        stamp = _stamp(effect)
         intent = Intent(
             order_id=effect.order_id, magic=effect.magic, account=effect.account, symbol=effect.symbol,
             request=msgspec.json.encode(effect.request).decode(), ts_ns=effect.ts_event_ns,
@@ -95,9 +95,7 @@ class ExecutorEffects:
         except StorageError as error:
             self._warn("outcome_not_recorded", effect.changes[0].order_id, error)
             problem = str(error)
-        return StatesRecorded(
-            ts_event_ns=effect.ts_event_ns, ts_init_ns=effect.ts_init_ns, effect_id=effect.effect_id, problem=problem
-        )
+        return StatesRecorded(problem=problem, **_stamp(effect))
 
     async def _send_order(self, effect: SendOrder) -> BrokerAnswer:
         try:
@@ -123,13 +121,12 @@ class ExecutorEffects:
             self._warn("order_not_sent", key, error)
             return _no_answer(effect, key, "not_sent", str(error))
         return BrokerAnswer(
-            ts_event_ns=effect.ts_event_ns, ts_init_ns=effect.ts_init_ns, effect_id=effect.effect_id, key=key,
-            outcome="answered", answer=reply.answer, deals=reply.deals,
+            key=key, outcome="answered", answer=reply.answer, deals=reply.deals, **_stamp(effect)
         )
 
     async def _read_broker(self, effect: ReadBroker) -> BrokerRead:
         assert self._broker is not None, "the core was given an external desk, the effects no broker"
-        stamp: dict[str, Any] = {"ts_event_ns": effect.ts_event_ns, "ts_init_ns": effect.ts_init_ns, "effect_id": effect.effect_id}
+        stamp = _stamp(effect)
         try:
             report = await self._broker.read(effect.asked_ns, effect.since_ns)
         except (BrokerError, TimeoutError) as error:
@@ -142,7 +139,9 @@ class ExecutorEffects:
 
 
 def _no_answer(effect: Effect, key: str, outcome: Any, problem: str) -> BrokerAnswer:
-    return BrokerAnswer(
-        ts_event_ns=effect.ts_event_ns, ts_init_ns=effect.ts_init_ns, effect_id=effect.effect_id, key=key,
-        outcome=outcome, problem=problem,
-    )
+    return BrokerAnswer(key=key, outcome=outcome, problem=problem, **_stamp(effect))
+
+
+def _stamp(effect: Effect) -> dict[str, Any]:
+    """Return what every result carries of the effect it answers."""
+    return {"ts_event_ns": effect.ts_event_ns, "ts_init_ns": effect.ts_init_ns, "effect_id": effect.effect_id}

@@ -1,11 +1,11 @@
 """The lines of a text table as numbers: a fast parser, and an exact account of the first line it refuses."""
 
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import polars as pl
 
 from libs.common.errors import DataError
@@ -89,15 +89,31 @@ def _numbers(frame: pl.DataFrame, layout: Layout) -> tuple[Ints, dict[str, Float
 
 def _first_broken_line(path: Path, layout: Layout, first_line: int, block: bytes) -> DataError:
     lines = block.decode("utf-8", "replace").split("\n")[:-1]
-    for offset, line in enumerate(lines):
-        problem = _problem(line, layout)
-        if problem is not None:
-            remedy = ACCEPTED if "time" in problem else "Mend or delete the line"
-            return DataError(str(path), problem, line=first_line + offset, remedy=remedy)
+    found = next(((k, problem) for k, line in enumerate(lines) if (problem := _problem(line, layout))), None)
+    rows = [line.split(layout.separator) for line in lines[: found[0] if found else len(lines)]]
+    unread = _unread_times(rows, layout)
+    if unread.size:
+        row, time = int(unread[0]), layout.time.columns
+        text, names = (" ".join(cells[index] for index in time) for cells in (rows[row], layout.names))
+        return DataError(
+            str(path), f"column {names}: {_show(text)} is not a time like that of the first line",
+            line=first_line + row, remedy=ACCEPTED,
+        )  # fmt: skip
+    if found:
+        return DataError(str(path), found[1], line=first_line + found[0], remedy="Mend or delete the line")
     return DataError(
         str(path), f"lines {first_line} to {first_line + len(lines) - 1} cannot be read as {layout.name}",
         line=first_line, remedy="Export the file again",
     )  # fmt: skip
+
+
+def _unread_times(rows: list[list[str]], layout: Layout) -> Ints:
+    time = layout.time
+    columns = [pl.Series(str(index), [cells[index] for cells in rows], dtype=pl.String) for index in time.columns]
+    if time.scale:
+        columns = [columns[0].cast(time.dtype(), strict=False)]
+    # The columns stand side by side here, not at their places in the file.
+    return msgspec.structs.replace(time, columns=tuple(range(len(columns)))).local_ns(pl.DataFrame(columns))[1]
 
 
 def _problem(line: str, layout: Layout) -> str | None:
@@ -111,20 +127,12 @@ def _problem(line: str, layout: Layout) -> str | None:
             continue
         if not _is_number(cells[index]):
             return f"column {layout.names[index]}: {_show(cells[index])} is not a number"
-    time = layout.time
-    frame = pl.DataFrame({str(index): [cell] for index, cell in enumerate(cells)}, schema_overrides={})
-    if time.scale:
-        frame = frame.with_columns(pl.col(str(time.columns[0])).cast(time.dtype(), strict=False))
-    if time.local_ns(frame)[1].size:
-        text = " ".join(cells[index] for index in time.columns)
-        names = " ".join(layout.names[index] for index in time.columns)
-        return f"column {names}: {_show(text)} is not a time like that of the first line"
     return None
 
 
 def _is_number(cell: str) -> bool:
     try:
-        return bool(np.isfinite(float(cell))) and "_" not in cell
+        return math.isfinite(float(cell)) and "_" not in cell
     except ValueError:
         return False
 

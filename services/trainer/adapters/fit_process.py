@@ -42,5 +42,6 @@ def main(folder: Path) -> int:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.nice(5)
+    if hasattr(os, "nice"):  # Windows has none
+        os.nice(5)
     sys.exit(main(Path(sys.argv[1])))

@@ -141,9 +141,10 @@ def test_a_time_with_its_own_offset_ignores_a_named_zone(tmp_path):
 @pytest.mark.parametrize(
     ("name", "time"),
     [
-        ("time", "2024-01-08 00:00:00.5"), ("timestamp", "2024-01-08T00:00:00.5Z"), ("Datetime", "2024.01.08 00:00:00.5"),
-        ("ts", "1704672000.5"), ("time_msc", "1704672000500"), ("Timestamp", "1704672000500000"),
-        ("time_ns", "1704672000500000000"), ("time", "2024-01-08 02:00:00.5+02:00"), ("time", "2024/01/08 00:00:00.500"),
+        ("time", "2024-01-08 00:00:00.5"), ("timestamp", "2024-01-08T00:00:00.5Z"),
+        ("Datetime", "2024.01.08 00:00:00.5"), ("ts", "1704672000.5"), ("time_msc", "1704672000500"),
+        ("Timestamp", "1704672000500000"), ("time_ns", "1704672000500000000"),
+        ("time", "2024-01-08 02:00:00.5+02:00"), ("time", "2024/01/08 00:00:00.500"),
     ],
 )  # fmt: skip
 def test_plain_columns_in_many_spellings_of_time(tmp_path, name, time):
@@ -219,7 +220,9 @@ def test_the_tick_store_is_read_file_by_file_or_as_a_folder(tmp_path):
 # ---- limits
 
 
-@pytest.mark.parametrize(("skip", "limit", "expected"), [(0, 3, "012"), (2, 0, "234567"), (2, 3, "234"), (7, 9, "7"), (9, 0, "")])
+@pytest.mark.parametrize(
+    ("skip", "limit", "expected"), [(0, 3, "012"), (2, 0, "234567"), (2, 3, "234"), (7, 9, "7"), (9, 0, "")]
+)
 def test_skip_and_limit_count_ticks(tmp_path, skip, limit, expected):
     text = "time,bid,ask\n" + "".join(f"170467200{k},1.{k + 1},3\n" for k in range(8))
     chunks = read(write(tmp_path, text), skip=skip, limit=limit, chunk=2)
@@ -277,11 +280,11 @@ def test_a_broken_line_refuses_the_whole_file_naming_line_column_and_content(tmp
 def test_without_the_check_what_comes_before_the_broken_block_is_passed_on(tmp_path):
     good = "".join(f"{1704672000 + k},1.1,1.2\n" for k in range(400_000))
     path = write(tmp_path, "time,bid,ask\n" + good + "x,1.1,1.2\n")
-    taken = 0
+    chunks = open_replay(path, "X", ReplayOptions(check=False))
+    taken: list[int] = []
     with pytest.raises(DataError, match="line 400002"):
-        for chunk in open_replay(path, "X", ReplayOptions(check=False)):
-            taken += len(chunk)
-    assert 0 < taken < 400_000
+        taken.extend(len(chunk) for chunk in chunks)
+    assert 0 < sum(taken) < 400_000
 
 
 @pytest.mark.parametrize(
@@ -335,9 +338,7 @@ def test_parquet_columns_that_cannot_be_used_are_named(tmp_path, columns, said):
 
 
 def test_an_empty_parquet_file_is_refused(tmp_path):
-    pl.DataFrame({"time": [], "bid": [], "ask": []}, schema=dict.fromkeys(("time", "bid", "ask"), pl.Float64)).write_parquet(
-        tmp_path / "t.parquet"
-    )
+    pl.DataFrame(schema=dict.fromkeys(("time", "bid", "ask"), pl.Float64)).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match="no rows"):
         open_replay(tmp_path / "t.parquet", "X")
 

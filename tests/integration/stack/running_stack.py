@@ -54,7 +54,8 @@ class RunningStack:
         with (self.folder / f"{name}.out").open("ab") as out:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-m", f"services.{name}", "--config", str(self.folder / "config.yaml")],
-                env=environment, stdout=out, stderr=out, cwd=self.folder, preexec_fn=die_with_parent,
+                env=environment, stdout=out, stderr=out, cwd=self.folder,
+                preexec_fn=die_with_parent,  # noqa: PLW1509
             )
 
     def kill(self, name: str) -> None:

@@ -23,7 +23,7 @@ from libs.common.storage.keys import write_private
 from services.trainer.adapters.exchange import REPORT_FILE, RESULT_FOLDER, read_result, read_work, write_work
 from services.trainer.adapters.fit_process import ORPHANED
 from services.trainer.adapters.fitting import MODULE, FittingProcess
-from services.trainer.config import FitConfig
+from services.trainer.config import FitConfig, GateConfig
 from services.trainer.effects import Champion, ModelTrained, TrainingFailed, TrainModel
 from services.trainer.shell import TrainerEffects, build
 from services.trainer.work import FitRequest
@@ -260,6 +260,14 @@ def test_a_missing_or_malformed_key_is_a_config_error(context, content):
     whole = {"system": SystemConfig(), "bus": BusConfig(), "instruments": {}, "trainer": SETTINGS}
     with pytest.raises(ConfigError, match=r"trainer\.key"):
         build(whole, context)
+
+
+def test_a_first_model_without_proof_cannot_serve_live(context):
+    careless = msgspec.structs.replace(SETTINGS, gate=GateConfig(first_model="any"))
+    whole = {"bus": BusConfig(), "instruments": {}, "trainer": careless}
+    assert build({**whole, "system": SystemConfig(mode="paper")}, context)
+    with pytest.raises(ConfigError, match="unproved"):
+        build({**whole, "system": SystemConfig(mode="live")}, context)
 
 
 def test_the_shell_counts_what_the_core_says(context):

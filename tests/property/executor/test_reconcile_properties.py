@@ -110,7 +110,7 @@ book_orders = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     life=broker_lives(), doubtful=st.lists(st.sampled_from(NAMES), unique=True), orders=book_orders, data=st.data()
 )
@@ -134,7 +134,7 @@ def test_reconcile_reaches_the_brokers_truth_and_then_rests(
         p.position_id: signed_lots(p) for p in report.positions
         if is_ours(p.magic, 1) or p.position_id in ledger.belief().positions
     }
-    believed = {position_id: held for position_id, held in ledger.belief().positions.items() if held}
+    believed = {position_id: held.lots for position_id, held in ledger.belief().positions.items() if held.lots}
     assert set(believed) == set(truth)
     assert all(abs(believed[position_id] - truth[position_id]) <= LOTS_TOLERANCE for position_id in truth)
     again = reconcile(ledger.belief(), report.orders, report.positions, report.deals, asked_ns, QUIET)
@@ -146,7 +146,7 @@ def test_reconcile_reaches_the_brokers_truth_and_then_rests(
         assert order.magic in working or asked_ns - NOON < QUIET
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(life=broker_lives(), data=st.data())
 def test_deals_that_show_late_lead_to_the_same_truth(
     life: tuple[list[BrokerDeal], dict[int, float]], data: Any
@@ -163,7 +163,7 @@ def test_deals_that_show_late_lead_to_the_same_truth(
             deals=tuple(shown),
         )
         ledger.on_report(report, QUIET, Turn(asked_ns))
-        believed = {position_id: held for position_id, held in ledger.belief().positions.items() if held}
+        believed = {position_id: held.lots for position_id, held in ledger.belief().positions.items() if held.lots}
         truth = {
             p.position_id: signed_lots(p) for p in report.positions
             if is_ours(p.magic, 1) or p.position_id in ledger.belief().positions

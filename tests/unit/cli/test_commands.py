@@ -136,7 +136,7 @@ def test_a_server_that_does_not_answer_is_an_error_with_its_address(monkeypatch:
     monkeypatch.setattr("tickwire.connect.CONNECT_WITHIN_S", 0.2)
     result = runner.invoke(app, ["status", "--url", f"nats://127.0.0.1:{port}", "--password", "x"])
     assert result.exit_code == 2
-    assert f"nats://127.0.0.1:{port}: no NATS server answers" in result.stderr
+    assert f"nats://127.0.0.1:{port}: no NATS server" in result.stderr
 
 
 def test_a_server_needs_a_password() -> None:

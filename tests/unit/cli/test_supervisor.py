@@ -39,7 +39,7 @@ class Log:
 
 async def eventually(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not is_so():  # noqa: ASYNC110 - what is waited for has no event
+        while not is_so():
             await asyncio.sleep(0.01)
 
 

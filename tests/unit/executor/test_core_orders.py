@@ -24,6 +24,7 @@ from libs.common.signing import Signer, sign_approval
 from services.executor.broker import BrokerOrder, OrderPlace
 from services.executor.config import ExecutorConfig
 from services.executor.effects import IntentRecorded, RecordIntent, RecordStates
+from services.executor.reconcile import Held
 from tests.unit.executor.executor_world import (
     NOON,
     S,
@@ -410,8 +411,10 @@ def test_a_second_execution_of_a_filled_order_alarms(desk: ScriptedDesk, scripte
 
 def test_the_same_deal_told_twice_counts_once(desk: ScriptedDesk, scripted: World) -> None:
     desk.on_send = lambda key, request, now_ns: (deal(1), deal(1), answer(key, "done"))
-    filled = [m for m in scripted.hear(approval("a")) if isinstance(m, OrderFilled)]
-    assert [(m.volume_lots, m.commission_ccy) for m in filled] == [(0.1, -0.35)]
+    said = scripted.hear(approval("a"))
+    assert [(m.volume_lots, m.commission_ccy) for m in said if isinstance(m, OrderFilled)] == [(0.1, -0.35)]
+    assert not [m for m in said if isinstance(m, Alert)]
+    assert scripted.core._ledger.belief().positions == {500: Held(0.1)}
 
 
 @pytest.mark.parametrize("state", ["sent", "sending", "filled", "unknown", "rejected"])

@@ -9,6 +9,7 @@ from services.executor.broker import BrokerOrder, OrderPlace
 from services.executor.reconcile import (
     Belief,
     Executed,
+    Held,
     MissedDeal,
     NotExecuted,
     OrderInQuestion,
@@ -27,7 +28,8 @@ def doubt(name: str = "a", filled_lots: float = 0.0) -> OrderInQuestion:
 def belief(
     *orders: OrderInQuestion, positions: dict[int, float] | None = None, deals: Any = frozenset()
 ) -> Belief:
-    return Belief(namespace=1, orders=orders, positions=positions or {}, deals=deals)
+    held = {position_id: Held(lots) for position_id, lots in (positions or {}).items()}
+    return Belief(namespace=1, orders=orders, positions=held, deals=deals)
 
 
 def book_order(place: OrderPlace, executed_lots: float = 0.0) -> BrokerOrder:
@@ -128,3 +130,16 @@ def test_a_reversal_is_explained_by_its_deal() -> None:
     assert reconcile(belief(positions={500: 0.1}, deals={1}), (), (turned,), (deal(1), reversal), NOON, QUIET) == (
         MissedDeal(deal=reversal),
     )
+
+
+def test_a_late_deal_that_the_adopted_volume_holds_already_does_not_count_twice() -> None:
+    believed = Belief(namespace=1, orders=(), positions={500: Held(0.1, NOON + S)}, deals=frozenset())
+    assert reconcile(believed, (), (position(),), (deal(1, ts_ns=NOON),), NOON, QUIET) == (
+        MissedDeal(deal=deal(1, ts_ns=NOON)),
+    )
+
+
+def test_a_close_by_hand_of_a_position_only_the_books_know_as_ours_is_ours() -> None:
+    by_hand = deal(2, magic=0, entry=1, side=Side.SELL, reason=0)
+    found = reconcile(belief(), (), (position(),), (by_hand,), NOON, QUIET)
+    assert found == (MissedDeal(deal=by_hand), PositionIs(position_id=500, position=position()))

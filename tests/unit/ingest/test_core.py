@@ -1,12 +1,14 @@
 """What becomes of a chunk: numbers, blocks, statuses, quarantine."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from libs.common.config import DecideOn
 from libs.common.messages.market import FeedStatus, TickBlock
 from services.ingest.config import IngestConfig
-from services.ingest.core import Ingested, IngestCore
+from services.ingest.core import IngestCore, Ingested
 from services.ingest.cutting import cut_offsets, grid_for
 from services.ingest.market_hours import open_ns_between, weekends_between
 from services.ingest.raw import RawTicks
@@ -137,7 +139,7 @@ def test_statuses_come_at_most_once_per_interval_of_event_time():
     core = IngestCore(IngestConfig(status_every_s=60.0, max_block=10), ("EURUSD",))
     found = core.on_raw_ticks(chunk(list(range(600))), 0)
     assert len(statuses(found)) == 10
-    for before, message in zip(found.messages, found.messages[1:], strict=False):
+    for before, message in pairwise(found.messages):
         if isinstance(message, FeedStatus):
             assert isinstance(before, TickBlock)
             assert message.ticks == before.first_tick + len(before) - 1

@@ -19,7 +19,8 @@ def block(symbol: str, *seconds: int) -> TickBlock:
 
 def status(symbol: str, second: int) -> FeedStatus:
     return FeedStatus(
-        ts_event_ns=second * S, ts_init_ns=0, symbol=symbol, last_tick_ns=0, ticks=0, quarantined={}, gaps=0, stale=False
+        ts_event_ns=second * S, ts_init_ns=0, symbol=symbol, last_tick_ns=0, ticks=0, quarantined={}, gaps=0,
+        stale=False,
     )
 
 

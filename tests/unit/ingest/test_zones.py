@@ -57,7 +57,8 @@ def test_every_instant_comes_back_from_its_local_time(zone, year):
 
 
 def test_the_hour_that_comes_twice_is_told_apart_by_the_clock_falling():
-    found = utc("NY", "2024-11-03 01:10", "2024-11-03 01:50", "2024-11-03 01:05", "2024-11-03 01:55", "2024-11-03 02:00")
+    day = "2024-11-03"
+    found = utc("NY", f"{day} 01:10", f"{day} 01:50", f"{day} 01:05", f"{day} 01:55", f"{day} 02:00")
     assert found == ["11-03 05:10", "11-03 05:50", "11-03 06:05", "11-03 06:55", "11-03 07:00"]
 
 

@@ -28,6 +28,7 @@ from libs.common.models.bundle import (
     unpack,
 )
 from libs.common.models.predictor import load_predictor
+from libs.common.signing import Signer, Verifier
 from tests.unit.models.small_models import (
     FEATURES,
     SIGNER,

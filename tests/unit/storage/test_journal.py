@@ -223,3 +223,25 @@ async def test_a_journal_of_another_version_is_refused(path: Path) -> None:
 async def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="folder exist"):
         await OrderJournal.open(tmp_path / "nowhere" / "orders.sqlite")
+
+
+DYING = """
+import asyncio, sys
+from pathlib import Path
+from libs.common.storage.journal import OrderJournal
+
+async def main():
+    await OrderJournal.open(Path(sys.argv[1]))
+    raise RuntimeError("something else went wrong")
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_dies_of_something_else_is_not_held_up_by_an_open_journal(path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, str(path)], capture_output=True, text=True, cwd=REPOSITORY, check=False,
+        timeout=20,
+    )
+    assert done.returncode == 1
+    assert "something else went wrong" in done.stderr

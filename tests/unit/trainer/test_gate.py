@@ -10,6 +10,7 @@ from services.trainer.gate import Verdict, decide, net_returns, p_not_above_zero
 
 SKILLED = {"rows": 500.0, "skill": 0.01, "skill_p": 0.01, "lean": 0.01, "lean_p": 0.01, "trades": 100.0, "net_pct": 0.5}
 BETTER = {**SKILLED, "gate_rows": 400.0, "gate_trades": 80.0, "gate_edge_pct": 0.001, "gate_edge_p": 0.02}
+ANY = GateConfig(first_model="any")
 PROFIT = GateConfig(first_model="profit")
 
 
@@ -28,6 +29,9 @@ PROFIT = GateConfig(first_model="profit")
         ({"lean": math.nan}, GateConfig(), "incomplete_metrics"),
         ({"rows": 199.0}, GateConfig(), "too_few_rows"),
         ({"net_pct": -1.0, "trades": 0.0}, GateConfig(), ""),
+        ({"skill": -0.1, "lean": -0.1}, ANY, ""),
+        ({"rows": 199.0}, ANY, "too_few_rows"),
+        ({"skill": math.nan}, ANY, "incomplete_metrics"),
         ({}, PROFIT, ""),
         ({"net_pct": 0.0}, PROFIT, "no_profit"),
         ({"net_pct": -1.0}, PROFIT, "no_profit"),
@@ -59,6 +63,11 @@ def test_a_first_model_needs_skill_and_if_asked_profit(changes, config, reason):
 )
 def test_a_challenger_needs_skill_and_an_edge_over_the_champion(changes, reason):
     assert decide({**BETTER, **changes}, True, GateConfig()) == Verdict(not reason, reason)
+
+
+@pytest.mark.parametrize("changes", [{"skill": -0.1}, {"lean": -0.1}])
+def test_a_challenger_needs_skill_even_where_any_first_model_will_do(changes):
+    assert not decide({**BETTER, **changes}, True, ANY).promoted
 
 
 @pytest.mark.parametrize("name", ["rows", "skill", "skill_p", "lean", "lean_p", "trades", "net_pct"])
