@@ -177,7 +177,7 @@ def _risk(options: DemoOptions) -> dict[str, Any]:
         "account_max_age_ms": 10_000 + stretch_ms,
         "quote_max_age_ms": 10_000 + stretch_ms,
         "prediction_max_age_ms": 5_000 + stretch_ms,
-        "approval_ttl_ms": min(2_000 + stretch_ms, 60_000),
+        "approval_ttl_ms": min(2_000 + stretch_ms, 1_800_000),
         "approval_grace_ms": 5_000 + stretch_ms,
     }
 

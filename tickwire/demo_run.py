@@ -33,6 +33,7 @@ READY_WITHIN_S = 90.0
 SETTLE_WITHIN_S = 180.0
 STUCK_AFTER_S = 30.0
 _PATIENCE = 3.0
+_MADE_UP = "The market was made up, with something in it to be learnt: these figures say nothing about a real one."
 _REFRESH_S = 0.25
 _LAST_BEAT_S = 1.3
 """Heartbeats come every second: after this long the newest one tells of everything before."""
@@ -202,6 +203,8 @@ class Demo:
         problems = [] if self._interrupted else broken_promises(summary, tally)
         write_summary(self.run_dir / "summary.json", summary)
         self._console.print(summary_table(summary, problems, time.monotonic() - self._began_s))
+        if not self.options.files:
+            self._console.print(Text(_MADE_UP, style="dim"))
         self._console.print(Text(f"written to {self.run_dir}", style="dim"))
         if self._interrupted:
             return EXIT_INTERRUPTED

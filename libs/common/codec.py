@@ -93,7 +93,7 @@ def _integer_fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, ...], tuple[
     tables = [name for name, hint in hints.items() if get_origin(hint) is dict and get_args(hint)[1] is int]
     nested = [
         name for name, hint in hints.items()
-        if get_origin(hint) is tuple and isinstance(get_args(hint)[0], type) and issubclass(get_args(hint)[0], msgspec.Struct)
+        if get_origin(hint) is tuple and get_args(hint)[0] not in (str, float, int)
     ]
     return tuple(plain), tuple(tables), tuple(nested)
 

@@ -147,9 +147,11 @@ def read_config(
     """
     raw = _read_yaml(path)
     known = set(COMMON_SECTIONS) | set(sections) | KNOWN_SERVICES
-    for name in raw:
+    for name, section in raw.items():
         if name not in known:
-            raise ConfigError(f"{path}: unknown section '{name}'{_nearest(name, known)}")
+            raise ConfigError(f"{path}: unknown section '{name}'{_nearest(str(name), known)}")
+        if section is not None and not isinstance(section, dict):
+            raise ConfigError(f"{path}: section '{name}' must hold keys (key: value), not {section!r}")
     _apply_environment(raw, environ, known)
     result = {}
     for name, kind in {**COMMON_SECTIONS, **sections}.items():
@@ -169,6 +171,8 @@ def _read_yaml(path: str | Path | None) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). Name a file with --config.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
     try:
         raw = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
@@ -186,11 +190,23 @@ def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str], known: s
         section = name.lower()
         if section not in known:
             raise ConfigError(f"environment variable {variable}: unknown section '{section}'{_nearest(section, known)}")
-        target = raw.setdefault(section, {})
-        *parents, last = key.lower().split("__")
+        target = raw[section] = raw.get(section) or {}
+        *parents, last = key.split("__")
         for parent in parents:
-            target = target.setdefault(parent, {})
-        target[last] = yaml.safe_load(text)
+            spelled = _spelled(parent, target)
+            if not isinstance(target.get(spelled, {}), dict | None):
+                raise ConfigError(f"environment variable {variable}: '{spelled}' holds no keys")
+            target[spelled] = target.get(spelled) or {}
+            target = target[spelled]
+        try:
+            target[_spelled(last, target)] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"environment variable {variable}: not valid YAML: {error}") from error
+
+
+def _spelled(name: str, target: dict[str, Any]) -> str:
+    """Return a key as the file spells it: keys are lower case, but symbols keep their own spelling."""
+    return next((key for key in target if str(key).lower() == name.lower()), name.lower())
 
 
 def _resolve_secrets(value: Any, environ: Mapping[str, str], place: str) -> Any:

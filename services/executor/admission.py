@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from libs.common.messages.orders import OrderPurpose
 from libs.common.trading.instrument import Instrument
 from services.executor.broker import LOTS_TOLERANCE, BrokerPosition, is_ours
-from services.executor.state import ActiveOrder, ExecutorState
+from services.executor.state import ActiveOrder, ExecutorState, OwnPosition
 
 
 def refusal_of(
@@ -43,12 +43,19 @@ def _reduce_refusal(order: ActiveOrder, state: ExecutorState, own_positions: Seq
     position = position_to_reduce(order, own_positions)
     if position is None:
         return "nothing_to_reduce"
-    if order.side is not position.side.opposite or order.lots > position.volume_lots + LOTS_TOLERANCE:
-        return "would_open"
     own = state.positions.get(position.position_id)
+    if order.side is not position.side.opposite or order.lots > open_lots(position, own) + LOTS_TOLERANCE:
+        return "would_open"
     if own is not None and own.closing not in ("", order.order_id):
         return "already_closing"
     return ""
+
+
+def open_lots(position: BrokerPosition, own: OwnPosition | None) -> float:
+    """Return how much of a position can still be closed: a deal may have told of less than the last look showed."""
+    if own is None or own.lots >= position.volume_lots - LOTS_TOLERANCE:
+        return position.volume_lots
+    return round(own.lots, 8)
 
 
 def position_to_reduce(order: ActiveOrder, own_positions: Sequence[BrokerPosition]) -> BrokerPosition | None:

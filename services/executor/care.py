@@ -6,6 +6,7 @@ from typing import NamedTuple
 from libs.common.ids import derived_id, magic_of
 from libs.common.messages.orders import OrderPurpose
 from libs.common.trading.instrument import Instrument
+from services.executor.admission import open_lots
 from services.executor.broker import BrokerPosition
 from services.executor.config import ExecutorConfig
 from services.executor.state import ActiveOrder, ExecutorState, OwnPosition
@@ -39,7 +40,7 @@ def closing_order(
     price = 0.0 if quote is None else quote.ask if side.sign > 0 else quote.bid
     return ActiveOrder(
         order_id=order_id, magic=magic_of(order_id, config.namespace), symbol=own.symbol, side=side,
-        lots=position.volume_lots, price=price, sl=0.0, tp=0.0, purpose=OrderPurpose.REDUCE,
+        lots=open_lots(position, own), price=price, sl=0.0, tp=0.0, purpose=OrderPurpose.REDUCE,
         position_id=own.position_id, deviation_points=config.close_slippage_points, horizon_s=0, expires_ns=0,
         cause=cause,
     )

@@ -45,8 +45,8 @@ class ActiveOrder(msgspec.Struct, kw_only=True):
     filled_position_id: int = 0
 
 
-class KnownOrder(msgspec.Struct, frozen=True):
-    """An order id that must never be sent again, and the last state it was seen in."""
+class KnownOrder(msgspec.Struct, frozen=True, array_like=True):
+    """An order id that must never be sent again, and the last state it was seen in; short, as there are many."""
 
     order_id: str
     state: OrderState

@@ -31,6 +31,8 @@ from services.ingest.raw import RawTicks
 
 _GROUPS_AT_ONCE = 32
 _LISTENERS_WAIT_S = 60.0
+_LONGEST_PAUSE_NS = 600 * 1_000_000_000
+"""A paced replay passes over the rest of a longer silence: the market was closed."""
 
 
 class Feed:
@@ -135,6 +137,7 @@ class IngestService:
                 self._held[subject] = await self._bus.held(subject)
         await self._wait_for_listeners()
         first_ns: int | None = None
+        last_ns = 0
         started_s = time.monotonic()
         following = asyncio.create_task(asyncio.to_thread(feed.take))
         while groups := await following:
@@ -143,7 +146,10 @@ class IngestService:
             for group in groups:
                 event_ns = group[0].ts_event_ns
                 if first_ns is None:
-                    first_ns = event_ns
+                    first_ns = last_ns = event_ns
+                # Nobody wants to wait through a weekend, however fast it passes.
+                first_ns += max(0, event_ns - last_ns - _LONGEST_PAUSE_NS)
+                last_ns = max(last_ns, event_ns)
                 if self._is_new(group):
                     if self._config.speed_factor != float("inf") and not self._system.lockstep:
                         await self._sleep_until(started_s + due_s(event_ns, first_ns, self._config.speed_factor))

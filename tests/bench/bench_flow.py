@@ -22,9 +22,9 @@ import numpy as np
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration" / "stack")]
+sys.path.insert(0, str(ROOT))
 
-from running_stack import RunningStack  # noqa: E402 - the path is set above
+
 
 from libs.common.bus.nats import NatsBus  # noqa: E402
 from libs.common.bus.server import EmbeddedServer, die_with_parent  # noqa: E402
@@ -39,6 +39,7 @@ from libs.common.runtime.main import use_fast_loop  # noqa: E402
 from libs.common.signing import Signer, Verifier  # noqa: E402
 from libs.common.stats.drift import drift_reference  # noqa: E402
 from libs.common.storage.keys import ensure_keys, read_key  # noqa: E402
+from tests.integration.stack.running_stack import RunningStack  # noqa: E402
 
 HOPS = 4
 RATE_PER_S = 1_000

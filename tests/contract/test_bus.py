@@ -284,6 +284,9 @@ async def test_a_consumer_too_slow_for_memory_reads_the_rest_from_the_stream(tmp
     try:
         writer, hearer = await harness.bus("ingest"), await harness.bus("features")
         reader = await hearer.reader(["ticks.*"])
+        async with asyncio.timeout(10):
+            while not reader.joined:
+                await asyncio.sleep(0.01)
         for seq in range(1, 5_001):
             await writer.publish(tick(seq))
         await writer.flush()
@@ -334,6 +337,8 @@ async def test_a_malformed_payload_is_handed_over_as_such(tmp_path):
         ]
         for payload in bad:
             await writer._client.publish("ticks.EURUSD", payload)
+        await writer._client.flush()
+        # The newest message of the subject is garbage, and still the writer finds out where the stream stands.
         await writer.publish(tick(1))
         got = await collect(reader, len(bad) + 1)
         assert [item.message is None for item in got] == [True] * len(bad) + [False]

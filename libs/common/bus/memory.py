@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 
 from libs.common import subjects
-from libs.common.bus.protocol import Delivered, ReaderCounts
+from libs.common.bus.protocol import Delivered, ReaderCounts, opened
 from libs.common.bus.sequencing import Joiner, Ring
 from libs.common.bus.streams import Delivery, delivery_of, stream_of
 from libs.common.codec import Codec, encode
-from libs.common.errors import ArtifactError, BusError, MalformedMessage
+from libs.common.errors import ArtifactError, BusError
 from libs.common.messages.base import Message
 from libs.common.routing import subject_of
 
@@ -192,12 +192,11 @@ class _MemoryReader:
 
     def _take(self, subject: str, payload: bytes, number: int, pattern: str, *, stored: bool) -> None:
         kind = delivery_of(subject)
-        try:
-            message = self._codec.decode(payload, subject)
-        except MalformedMessage as error:
-            self._emit([Delivered(subject, payload, None, 0, error.problem)])
-            return
-        if kind is Delivery.EPHEMERAL:
+        delivered = opened(self._codec, subject, payload)
+        message = delivered.message
+        if message is None:
+            self._emit([delivered])
+        elif kind is Delivery.EPHEMERAL:
             self._emit([Delivered(subject, payload, message, 0)])
         elif kind is Delivery.COMMANDED:
             if number > self._commanded.get(pattern, 0):
@@ -205,7 +204,7 @@ class _MemoryReader:
                 self._emit([Delivered(subject, payload, message, number)])
         else:
             join = self._joiner.stored if stored else self._joiner.live
-            self._emit(join(subject, message.seq, Delivered(subject, payload, message, message.seq)))
+            self._emit(join(subject, message.seq, delivered))
 
     def _emit(self, ready: list[Delivered]) -> None:
         if ready:

@@ -18,11 +18,11 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ObjectStoreConfig, StorageType
 from nats.micro.service import ServiceConfig
 
-from libs.common.bus.protocol import Delivered, ReaderCounts
+from libs.common.bus.protocol import Delivered, ReaderCounts, opened
 from libs.common.bus.sequencing import Joiner, Ring
 from libs.common.bus.streams import MODEL_BUCKET, STREAMS, Delivery, StreamSpec, delivery_of, stream_of
 from libs.common.codec import Codec, encode
-from libs.common.errors import ArtifactError, BusError, MalformedMessage
+from libs.common.errors import ArtifactError, BusError
 from libs.common.messages.base import Message
 from libs.common.routing import subject_of
 
@@ -33,6 +33,7 @@ LOST_AFTER_S = 10.0
 _FETCH = 500
 _OVERLAP_S = 5.0
 _REJOIN_OVERLAP_S = 0.5
+_LOOK_BACK_S = 60.0
 _any_codec = Codec()
 
 
@@ -86,7 +87,10 @@ class NatsBus:
                 raise BusError(f"{url}: the server refuses user '{user}'. Check TICKWIRE_NATS_PASSWORD.")
             why = f" ({bus.last_error})" if bus.last_error else ""
             raise BusError(f"{url}: no NATS server answers{why}. Is it running? Check bus.url.")
-        connecting.result()
+        try:
+            connecting.result()
+        except (ValueError, nats.errors.Error, OSError) as error:
+            raise BusError(f"{url}: cannot be connected to ({error}). bus.url looks like nats://host:4222.") from error
         bus._spawn(bus._confirm_for_ever())
         return bus
 
@@ -141,11 +145,23 @@ class NatsBus:
         return await self._stored_seq_waiting(subject)
 
     async def last(self, subject: str) -> Message | None:
+        newest = await self._newest(subject)
+        return None if newest is None else newest.message
+
+    async def _newest(self, subject: str) -> Delivered | None:
+        """Return the newest true message a stream holds on a subject, whatever else was put there after it."""
         payload = await self._stored_payload(subject)
         if payload is None:
             return None
-        message: Message = _any_codec.decode(payload, subject)
-        return message
+        newest = opened(_any_codec, subject, payload)
+        for since_s in (time.time() - _LOOK_BACK_S, 0.0):
+            if newest.message is not None:
+                return newest
+            async for msg in _stored(self, subject, since_s, 0):
+                found = opened(_any_codec, subject, msg.data)
+                if found.message is not None:
+                    newest = found
+        return newest if newest.message is not None else None
 
     async def _stored_payload(self, subject: str) -> bytes | None:
         spec = stream_of(subject)
@@ -155,11 +171,11 @@ class NatsBus:
             stored = await self._js.get_last_msg(spec.name, subject, direct=True)
         except nats.js.errors.NotFoundError:
             return None
-        return stored.data or None
+        return stored.data or b""
 
     async def _stored_seq(self, subject: str) -> int:
-        payload = await self._stored_payload(subject)
-        return 0 if payload is None else _seq_decoder.decode(payload).seq
+        newest = await self._newest(subject)
+        return 0 if newest is None else newest.seq
 
     async def _stored_seq_waiting(self, subject: str) -> int:
         while True:
@@ -364,13 +380,6 @@ class NatsBus:
             await self._client.close()
 
 
-class _Numbered(msgspec.Struct):
-    seq: int = 0
-
-
-_seq_decoder = msgspec.json.Decoder(_Numbered)
-
-
 class _NatsReader:
     """A reader over one connection (see ``protocol.Reader``)."""
 
@@ -399,6 +408,7 @@ class _NatsReader:
         self._filling = False
         self._overflowed = False
         self._closed = False
+        self._heard_at_s = 0.0 if from_start else time.time()
 
     async def start(self) -> None:
         for pattern in self._patterns:
@@ -473,7 +483,7 @@ class _NatsReader:
         if kind is Delivery.EPHEMERAL:
 
             async def pass_on(msg: Msg) -> None:
-                self._emit([self._decode(msg.subject, msg.data, 0)])
+                self._emit([opened(self._codec, msg.subject, msg.data, 0)])
 
             return pass_on
 
@@ -491,7 +501,7 @@ class _NatsReader:
         return heard
 
     def _take(self, subject: str, payload: bytes, join: Callable[[str, int, Delivered], list[Delivered]]) -> None:
-        delivered = self._decode(subject, payload, None)
+        delivered = opened(self._codec, subject, payload)
         if delivered.message is not None and delivered.seq <= 0:
             delivered = Delivered(subject, payload, None, 0, "no sequence number (field seq)")
         if delivered.message is not None:
@@ -499,15 +509,6 @@ class _NatsReader:
         elif join != self._joiner.stored:
             # What the stream holds of garbage was complained about when it came.
             self._emit([delivered])
-
-    def _decode(self, subject: str, payload: bytes, seq: int | None) -> Delivered:
-        try:
-            message = self._codec.decode(payload, subject)
-        except MalformedMessage as error:
-            return Delivered(subject, payload, None, 0, error.problem)
-        if delivery_of(subject) is not Delivery.EPHEMERAL and subject_of(message) != subject:
-            return Delivered(subject, payload, None, 0, f"{type(message).__name__} does not belong on this subject")
-        return Delivered(subject, payload, message, message.seq if seq is None else seq)
 
     def _emit(self, ready: list[Delivered]) -> None:
         if ready:
@@ -542,8 +543,6 @@ class _NatsReader:
     def _since(self, since_s: float | None) -> float:
         """Return from when to read: a time asked for, or shortly before the last message heard."""
         return max(self._heard_at_s - _REJOIN_OVERLAP_S, 0.0) if since_s is None else since_s
-
-    _heard_at_s = 0.0
 
     async def _fill(self) -> None:
         """Fill holes from the stream until there are none; what nobody holds any more is given up, loudly."""
@@ -591,14 +590,20 @@ class _NatsReader:
         async for msg in _stored(self._bus, pattern, 0.0, self._commanded_last.get(pattern, 0) + 1):
             seq = msg.metadata.sequence.stream
             self._commanded_last[pattern] = seq
-            self._emit([self._decode(msg.subject, msg.data, seq)])
+            self._emit([opened(self._codec, msg.subject, msg.data, seq)])
             found = True
         return found
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # A stream that is no longer read must not look like one with nothing new.
+            self._bus.failure = task.exception()
 
     async def close(self) -> None:
         if self._closed:

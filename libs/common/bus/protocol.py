@@ -6,7 +6,9 @@ from typing import Protocol
 import msgspec
 
 from libs.common.codec import Codec
+from libs.common.errors import MalformedMessage
 from libs.common.messages.base import Message
+from libs.common.routing import subject_of
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -25,6 +27,25 @@ class Delivered(msgspec.Struct, frozen=True):
     message: Message | None
     seq: int
     error: str = ""
+
+
+def opened(codec: Codec, subject: str, payload: bytes, seq: int | None = None) -> Delivered:
+    """Decode what came on a subject; what is no message, or does not belong there, comes back as an error.
+
+    Parameters
+    ----------
+    seq : the number to note; the message's own when not given
+    """
+    try:
+        message = codec.decode(payload, subject)
+        belongs = subject_of(message) == subject
+    except MalformedMessage as error:
+        return Delivered(subject, payload, None, 0, error.problem)
+    except (KeyError, ValueError) as error:
+        return Delivered(subject, payload, None, 0, f"belongs on no subject ({error})")
+    if not belongs:
+        return Delivered(subject, payload, None, 0, f"{type(message).__name__} does not belong on this subject")
+    return Delivered(subject, payload, message, message.seq if seq is None else seq)
 
 
 class ReaderCounts(msgspec.Struct, frozen=True, kw_only=True):

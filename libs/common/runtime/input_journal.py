@@ -17,7 +17,8 @@ import msgspec
 
 from libs.common.errors import StorageError
 
-_HEADER = struct.Struct("<IIqqHq")  # payload length, crc, now_ns, seq, subject length, step
+_CRC = struct.Struct("<I")  # of all that follows
+_HEADER = struct.Struct("<IqqHq")  # payload length, now_ns, seq, subject length, step
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -62,6 +63,34 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     wall_ns: int
 
 
+_REMEDY = (
+    "Move it and the files beside it (snapshot, inputs-*) away; the service then rebuilds its state from the streams."
+)
+
+
+def _record_at(content: bytes, at: int) -> Input | None:
+    """Return the whole and sound record at a place, ``None`` when there is none."""
+    end = _end_of(content, at)
+    if not at < end <= len(content):
+        return None
+    (crc,) = _CRC.unpack_from(content, at)
+    if zlib.crc32(memoryview(content)[at + _CRC.size : end]) != crc:
+        return None
+    start = at + _CRC.size
+    _, now_ns, seq, subject_length, step = _HEADER.unpack_from(content, start)
+    body = content[start + _HEADER.size : end]
+    return Input(body[:subject_length].decode(), seq, now_ns, body[subject_length:], step)
+
+
+def _end_of(content: bytes, at: int) -> int:
+    """Return where the record at a place ends by its own word, the place itself where there is no whole header."""
+    start = at + _CRC.size
+    if start + _HEADER.size > len(content):
+        return at
+    length, _, _, subject_length, _ = _HEADER.unpack_from(content, start)
+    return start + _HEADER.size + int(subject_length) + int(length)
+
+
 class InputJournal:
     """Snapshots and input files in one folder.
 
@@ -88,16 +117,18 @@ class InputJournal:
         content = file.read_bytes()
         digest, body = content[:32], content[32:]
         if hashlib.sha256(body).digest() != digest:
-            raise StorageError(
-                f"{file}: damaged (its hash does not match). Move it and the inputs-* files beside it away; "
-                "the service then rebuilds its state from the streams."
-            )
+            raise StorageError(f"{file}: damaged (its hash does not match). {_REMEDY}")
         snapshot = msgspec.msgpack.decode(body, type=Snapshot)
         self._index = self._saved_index = snapshot.index
         return snapshot
 
     def inputs(self) -> Iterator[Input]:
-        """Yield the inputs after the loaded snapshot, in order; a torn last record ends them."""
+        """Yield the inputs after the loaded snapshot, in order; a torn last record ends them.
+
+        Raises
+        ------
+        StorageError : when records are damaged that others follow
+        """
         files = sorted(self._folder.glob("inputs-*"), key=lambda file: int(file.name.partition("-")[2]))
         for file in files:
             index = int(file.name.partition("-")[2])
@@ -105,16 +136,12 @@ class InputJournal:
                 continue
             content = file.read_bytes()
             at = 0
-            while at + _HEADER.size <= len(content):
-                length, crc, now_ns, seq, subject_length, step = _HEADER.unpack_from(content, at)
-                start = at + _HEADER.size
-                end = start + subject_length + length
-                body = content[start:end]
-                if len(body) < subject_length + length or zlib.crc32(body) != crc:
-                    break
-                yield Input(body[:subject_length].decode(), seq, now_ns, body[subject_length:], step)
-                at = end
+            while (record := _record_at(content, at)) is not None:
+                yield record
+                at = _end_of(content, at)
             if at < len(content):
+                if file != files[-1] or _record_at(content, _end_of(content, at)) is not None:
+                    raise StorageError(f"{file}: damaged at byte {at}, and whole records follow. {_REMEDY}")
                 # Torn by a crash: what was cut off had caused nothing yet.
                 with file.open("r+b") as opened:
                     opened.truncate(at)
@@ -127,9 +154,9 @@ class InputJournal:
     def append(self, subject: str, seq: int, now_ns: int, payload: bytes, step: int) -> None:
         """Take an input; ``flush`` hands it to the kernel."""
         name = subject.encode()
-        body = name + payload
-        self._buffer.append(_HEADER.pack(len(payload), zlib.crc32(body), now_ns, seq, len(name), step))
-        self._buffer.append(body)
+        record = _HEADER.pack(len(payload), now_ns, seq, len(name), step) + name + payload
+        self._buffer.append(_CRC.pack(zlib.crc32(record)))
+        self._buffer.append(record)
 
     def flush(self) -> None:
         """Hand everything taken to the kernel in one write."""

@@ -6,7 +6,7 @@ another service counts once everything it says was sent to us has been handled.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from libs.common import subjects
 from libs.common.bus.protocol import Delivered
@@ -80,6 +80,10 @@ class Lockstep:
     def stages(self) -> dict[str, int]:
         """Return every stage with the step it has reached."""
         return dict(self._own)
+
+    def held(self) -> Iterator[Delivered]:
+        """Return what waits for its turn."""
+        return (entry[-1] for entry in self._held)
 
     def __len__(self) -> int:
         return len(self._held)

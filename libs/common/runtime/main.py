@@ -15,7 +15,7 @@ import msgspec
 
 from libs.common.bus.nats import NatsBus
 from libs.common.config import read_config
-from libs.common.errors import ConfigError, TickwireError
+from libs.common.errors import ConfigError, DataError, TickwireError
 from libs.common.runtime.http import HealthServer
 from libs.common.runtime.log import configure_log
 from libs.common.runtime.metrics import Metrics
@@ -41,7 +41,7 @@ def main(name: str, section: type[msgspec.Struct], build: Build) -> None:
 def run_process(
     name: str, section: type[msgspec.Struct], serve: Callable[[dict[str, Any], ServiceContext], Awaitable[None]]
 ) -> None:
-    """Read the config, connect to the bus and serve; 0 after a clean stop, 2 for a wrong setting, 1 for a failure."""
+    """Read the config, connect to the bus and serve; 0 after a clean stop, 2 for a wrong setting or unusable data, 1 for a failure."""
     parser = argparse.ArgumentParser(prog=f"python -m services.{name}")
     parser.add_argument("--config", default=None, help="config file (YAML)")
     arguments = parser.parse_args()
@@ -74,8 +74,9 @@ async def _run(
             name=name, data_dir=data_dir, root_dir=root, bus=bus, log=log, metrics=Metrics()
         )
         await serve(config, context)
-    except ConfigError as error:
-        log.error("config_error", error=str(error))
+    except (ConfigError, DataError) as error:
+        # Starting again would end the same way.
+        log.error("unusable_input", error=str(error))
         print(f"error: {error}", file=sys.stderr)
         return 2
     except TickwireError as error:
@@ -96,9 +97,10 @@ def _folders(data_dir: str, name: str) -> tuple[Path, Path]:
     root = Path(data_dir).resolve()
     own = root / name
     try:
-        own.mkdir(parents=True, exist_ok=True)
+        for folder in (own, root / "logs"):
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"{own}: cannot be created ({error.strerror}). Set system.data_dir.") from error
+        raise ConfigError(f"{error.filename}: cannot be created ({error.strerror}). Set system.data_dir.") from error
     return root, own
 
 
@@ -112,10 +114,13 @@ async def with_health(
     """Run with HTTP probes, discovery and signal handlers."""
     name, metrics = context.name, context.metrics
     health = HealthServer(metrics, alive, ready)
-    await health.start(
-        os.environ.get("TICKWIRE_HTTP_HOST", "127.0.0.1"), int(os.environ.get("TICKWIRE_HTTP_PORT", "0")),
-        context.data_dir / "http.json",
-    )
+    host, port = os.environ.get("TICKWIRE_HTTP_HOST", "127.0.0.1"), os.environ.get("TICKWIRE_HTTP_PORT", "0")
+    try:
+        await health.start(host, int(port), context.data_dir / "http.json")
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"{host}:{port}: cannot listen ({error}). Set TICKWIRE_HTTP_HOST and TICKWIRE_HTTP_PORT (0 takes a free port)."
+        ) from error
     metrics.gauge("tickwire_service_info").labels(service=name, version=code_version()).set(1)
     metrics.gauge("tickwire_service_start_seconds").labels(service=name).set_to_current_time()
     await context.bus.announce(f"tickwire-{name}", code_version(), f"Tickwire's {name} service")

@@ -26,6 +26,7 @@ from libs.common.runtime.input_journal import InputJournal, Snapshot
 from libs.common.runtime.lockstep import Lockstep
 from libs.common.runtime.metrics import Metrics
 from libs.common.runtime.service import Service
+from libs.common.storage.keys import write_private
 
 RESULT_SUBJECT = "!"
 TIMER_SUBJECT = "~"
@@ -35,6 +36,8 @@ _CHUNK_S = 0.02
 _MARK_EVERY_S = 0.02
 _REPEAT_MARKS_S = 0.25
 _POISON_AFTER = 2
+_POISON_TOLD = 1_000_000
+_DRAIN_S = 5.0
 
 
 class Runner:
@@ -101,6 +104,7 @@ class Runner:
         self._handle_time = metrics.histogram("tickwire_service_handle_seconds").labels(service=name)
         self._in_by_root: dict[str, Any] = {}
         self._poison = self._read_poison()
+        self._untold_poison: list[str] = []
 
     # ---- life
 
@@ -133,6 +137,10 @@ class Runner:
                 await self._turn()
                 if self._failure is not None:
                     raise self._failure
+        except BaseException as error:
+            # What an exception left half done must never be kept as a snapshot.
+            self._failure = error
+            raise
         finally:
             await self._shut_down(reader)
 
@@ -142,22 +150,29 @@ class Runner:
         self._wake.set()
 
     async def _shut_down(self, reader: Any) -> None:
+        self._note_whole_since()
         await reader.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._failure is None:
-            await self._send_outbox()
-            try:
-                await asyncio.wait_for(self.bus.flush(), 5)
-            except TimeoutError:
-                self.log.warning("drain_incomplete", detail="the streams do not hold everything; a restart sends it again")
-            # What is still being done is asked for again from the journal; a snapshot would forget it.
-            if not self._pending_effects:
-                self._save(self._snapshot())
+        # What is still being done is asked for again from the journal, and what the streams lack is made again from
+        # it; a snapshot would forget both.
+        if self._failure is None and await self._drained() and not self._pending_effects:
+            self._save(self._snapshot())
         self.journal.close()
         if self.service.effects is not None:
             await self.service.effects.close()
+
+    async def _drained(self) -> bool:
+        """Send what is left and wait for the streams; False when they do not take it in time."""
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await self._send_outbox()
+                await self.bus.flush()
+        except TimeoutError:
+            self.log.warning("drain_incomplete", detail="the streams do not hold everything; a restart sends it again")
+            return False
+        return True
 
     # ---- restore
 
@@ -215,6 +230,7 @@ class Runner:
         await self._send_marks()
         if self._snapshot_due and not self._pending_effects and not self._outbox:
             self._snapshot_due = False
+            self._note_whole_since()
             self._spawn(self._keep(self._snapshot()))
         if self._has_work():
             await asyncio.sleep(0)  # heartbeats, probes and the bus have their turn under load too
@@ -291,13 +307,14 @@ class Runner:
     def _hand_over(self, message: Message, subject: str, seq: int, payload: bytes, now_ns: int, step: int) -> None:
         """Give the core one journaled input and queue what it says."""
         self.clock_ns = max(self.clock_ns, now_ns)
-        if self._poison and self._is_poison(subject, payload):
-            return
-        try:
-            outputs = dispatch(self.core, message, now_ns)
-        except Exception:
-            self._note_poison(subject, payload)
-            raise
+        outputs: tuple[Message, ...] = ()
+        # A message set aside counts as handled: nobody waits for it, and a restart does not ask for it again.
+        if not (self._poison and self._is_poison(subject, payload, now_ns)):
+            try:
+                outputs = dispatch(self.core, message, now_ns)
+            except Exception:
+                self._note_poison(_poison_key(subject, payload, now_ns), 1)
+                raise
         if subject not in (RESULT_SUBJECT, TIMER_SUBJECT) and seq:
             self.seen[self._seen_key(subject)] = seq
         self.step = max(self.step, step)
@@ -345,6 +362,8 @@ class Runner:
             await self.bus.publish_payload(subject, message.seq, encode(message), getattr(message, "command_id", ""))
         if outbox:
             self._out.labels(service=self.name, root="all").inc(len(outbox))
+        while self._untold_poison:
+            self._note_poison(self._untold_poison.pop(), _POISON_TOLD)
 
     async def _send_marks(self, repeat: bool = False) -> None:
         if self.lockstep is not None:
@@ -422,16 +441,19 @@ class Runner:
         file = self.folder / "poison.json"
         return msgspec.json.decode(file.read_bytes(), type=dict[str, int]) if file.exists() else {}
 
-    def _note_poison(self, subject: str, payload: bytes) -> None:
-        key = derived_id(subject, payload.hex())
-        self._poison[key] = self._poison.get(key, 0) + 1
-        (self.folder / "poison.json").write_bytes(msgspec.json.encode(self._poison))
+    def _note_poison(self, key: str, deaths: int) -> None:
+        self._poison[key] = self._poison.get(key, 0) + deaths
+        write_private(self.folder / "poison.json", msgspec.json.encode(self._poison))
 
-    def _is_poison(self, subject: str, payload: bytes) -> bool:
+    def _is_poison(self, subject: str, payload: bytes, now_ns: int) -> bool:
         """Set a message aside that has killed this service twice, and halt trading."""
-        key = derived_id(subject, payload.hex())
+        key = _poison_key(subject, payload, now_ns)
         if self._poison.get(key, 0) < _POISON_AFTER:
             return False
+        if self._poison[key] >= _POISON_TOLD:
+            # It was told of before: a later replay must not end what a person has resumed since.
+            return True
+        self._untold_poison.append(key)
         self._dead_letter(Delivered(subject, payload, None, 0, f"killed {self.name} {self._poison[key]} times"))
         now_ns = time.time_ns()
         self._outbox.append((subjects.alerts("critical"), Alert(
@@ -522,11 +544,20 @@ class Runner:
         finally:
             self._keeping = False
 
+    def _note_whole_since(self) -> None:
+        """Move on the time before which nothing is missing: what waits to be handled was sent at or after it."""
+        if not self._reader.joined:
+            return
+        self._inbox.extend(self._reader.take())
+        held = self.lockstep.held() if self.lockstep is not None else ()
+        waiting = [delivered.message.ts_init_ns for delivered in (*self._inbox, *held) if delivered.message is not None]
+        self._wall_ns = max(self._wall_ns, min(waiting, default=time.time_ns()))
+
     def _snapshot(self) -> Snapshot:
         self.journal.flush()
         return Snapshot(
             index=self.journal.rotate(), core=self.core.snapshot(), seen=dict(self.seen), sent=dict(self.sent),
-            clock_ns=self.clock_ns, step=self.step, wall_ns=time.time_ns(),
+            clock_ns=self.clock_ns, step=self.step, wall_ns=self._wall_ns,
         )
 
     def _save(self, snapshot: Snapshot) -> None:
@@ -560,3 +591,6 @@ class Runner:
             self._wake.set()
 
 
+def _poison_key(subject: str, payload: bytes, now_ns: int) -> str:
+    """Return what a message that kills is known by; all timers look alike but for their time."""
+    return derived_id(subject, payload.hex(), now_ns if subject == TIMER_SUBJECT else 0)

@@ -112,7 +112,12 @@ class OrderJournal:
         worker: Any = getattr(connecting, "_thread", connecting)
         worker.daemon = True
         with _clear_errors(path):
-            connection = await connecting
+            try:
+                connection = await connecting
+            except sqlite3.Error:
+                # The thread still speaks to this loop once more; let it, before the loop may end.
+                await asyncio.to_thread(worker.join, 5.0)
+                raise
         try:
             with _clear_errors(path):
                 await _prepare(connection, path)

@@ -28,10 +28,14 @@ def ensure_passwords(root_dir: Path, users: tuple[str, ...]) -> dict[str, str]:
     folder = root_dir / "keys"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / "passwords.json"
-    passwords: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    try:
+        passwords: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    except ValueError as error:
+        raise ConfigError(f"{file}: damaged ({error}). Delete it; new passwords are made at the next start.") from error
     missing = [user for user in users if user not in passwords]
     if missing:
-        passwords |= {user: secrets.token_urlsafe(24) for user in missing}
+        # A letter first: nats-server would read a value that begins with digits from its environment as a number.
+        passwords |= {user: f"p{secrets.token_urlsafe(24)}" for user in missing}
         write_private(file, json.dumps(passwords, indent=1).encode())
     return passwords
 

@@ -66,6 +66,7 @@ class FaultyBroker:
         self.open: dict[int, BrokerPosition] = {}
         self.history: list[BrokerOrder] = []
         self.kill_after = False
+        self.now_ns = NOON
 
     async def send(self, key: str, request: dict[str, Any]) -> Reply:
         self.received[key] = self.received.get(key, 0) + 1
@@ -107,7 +108,7 @@ class FaultyBroker:
         ticket = len(self.deals) + 1
         self.executed[key] = self.executed.get(key, 0.0) + lots
         closes = request.get("position", 0)
-        fields: dict[str, Any] = {"magic": request["magic"], "side": side, "volume_lots": lots, "ts_ns": NOON + ticket}
+        fields: dict[str, Any] = {"magic": request["magic"], "side": side, "volume_lots": lots, "ts_ns": self.now_ns}
         if closes:
             left = round(self.open[closes].volume_lots - lots, 8)
             self.open.pop(closes)
@@ -143,7 +144,7 @@ class Machine:
 
     async def hear(self, message: Message) -> None:
         """Take one message; come back after as many kills as happen on the way."""
-        self.now_ns = max(self.now_ns, message.ts_event_ns)
+        self.now_ns = self.broker.now_ns = max(self.now_ns, message.ts_event_ns)
         self.inputs.append((message, self.now_ns))
         self._apply(message, self.now_ns)
         while self.pending:

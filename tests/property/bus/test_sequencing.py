@@ -73,6 +73,7 @@ class Network:
             for subject in self.joiner.holes():
                 for item in self.stream:
                     if item[0] == subject:
+                        self.reached[subject] = max(self.reached[subject], item[1])
                         self.take(self.joiner.stored(*item, item))
         raise AssertionError(f"holes that never fill: {self.joiner.holes()}")
 

@@ -189,6 +189,30 @@ def test_a_position_without_its_deals_is_taken_over_from_the_books_and_can_be_cl
     assert world.core.details()["positions"] == 0.0
 
 
+def test_a_close_after_a_partial_one_asks_for_the_rest_even_if_the_last_look_is_older(
+    world: World, books: Books
+) -> None:
+    books.reply = lambda effect: broker_answer(effect, answer(effect.order_id, "done"), deals=(deal(1),))
+    books.positions, books.deals = (position(),), (deal(1),)
+    world.hear(approval("a"))
+    world.hear(ticks("EURUSD", NOON + 2 * S, QUOTE))
+    books.reachable = False
+    sent: list[float] = []
+
+    def close_some(effect: Any) -> EffectResult:
+        sent.append(effect.request["volume"])
+        out = deal(
+            1 + len(sent), entry=1, side=Side.SELL, magic=effect.request["magic"], ts_ns=world.now_ns,
+            volume_lots=0.04,
+        )
+        return broker_answer(effect, answer(effect.order_id, "partial", volume_lots=0.04), deals=(out,))
+
+    books.reply = close_some
+    world.hear(flatten(NOON + 4 * S))
+    world.hear(ticks("EURUSD", NOON + 10 * S, QUOTE))
+    assert sent == [0.1, 0.06]
+
+
 def test_a_position_that_vanished_is_told_of_once_its_late_deal_shows(world: World, books: Books) -> None:
     books.reply = lambda effect: broker_answer(effect, answer(effect.order_id, "done"), deals=(deal(1),))
     books.positions, books.deals = (position(),), (deal(1),)
@@ -200,6 +224,15 @@ def test_a_position_that_vanished_is_told_of_once_its_late_deal_shows(world: Wor
     books.deals = (deal(1), deal(2, entry=1, side=Side.SELL, reason=4, ts_ns=NOON + S, profit_ccy=-5.0))
     said = world.hear(ticks("EURUSD", NOON + 4 * S, QUOTE))
     assert [(m.reason, m.profit_ccy) for m in said if isinstance(m, PositionClosed)] == [("sl", -5.0)]
+
+
+def test_a_deal_on_a_position_only_the_books_know_is_counted_once(world: World, books: Books) -> None:
+    books.positions = (position(),)
+    books.deals = (deal(2, magic=0, entry=1, side=Side.SELL, reason=0),)
+    for second in range(0, 10, 2):
+        world.hear(ticks("EURUSD", NOON + second * S, QUOTE))
+    assert [m.name for m in world.of(Alert)] == ["deal_without_position", "position_corrected"]
+    assert world.core.details()["positions"] == 1.0
 
 
 def test_stops_are_moved_through_an_effect(books: Books) -> None:

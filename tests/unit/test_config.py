@@ -1,0 +1,176 @@
+"""Config: what is wrong is refused by name with the nearest right one; environment over file; secrets from outside."""
+
+from typing import Annotated
+
+import pytest
+from msgspec import Meta
+
+from libs.common.config import BusConfig, DecideOn, Settings, SystemConfig, read_config
+from libs.common.errors import ConfigError
+
+
+class Inner(Settings, frozen=True, kw_only=True):
+    factor: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    key: str = ""
+
+
+class Risk(Settings, frozen=True, kw_only=True):
+    max_spread_points: Annotated[int, Meta(gt=0)] = 20
+    inner: Inner = Inner()
+    list_of: tuple[Inner, ...] = ()
+    by_symbol: dict[str, float] = {}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read a config text with the section ``risk``."""
+
+    def read_text(text, environ=None):
+        file = tmp_path / "config.yaml"
+        file.write_text(text)
+        return read_config(file, {"risk": Risk}, environ or {})
+
+    return read_text
+
+
+def test_without_a_file_everything_has_its_default():
+    config = read_config(None, {"risk": Risk}, {})
+    assert config == {"system": SystemConfig(), "bus": BusConfig(), "instruments": {}, "risk": Risk()}
+
+
+def test_an_empty_file_and_an_empty_section_give_defaults(read):
+    assert read("")["risk"] == Risk()
+    assert read("risk:\nsystem:\n")["risk"] == Risk()
+
+
+def test_the_file_sets_keys_at_any_depth(read):
+    config = read(
+        "risk: {max_spread_points: 7, inner: {factor: 2}, list_of: [{factor: 3}]}\n"
+        "system: {symbols: [A, B], decide_on: {kind: tick, every: 3}}\ninstruments: {'US30.cash': {digits: 2}}\n"
+    )
+    assert config["risk"] == Risk(max_spread_points=7, inner=Inner(factor=2.0), list_of=(Inner(factor=3.0),))
+    assert config["system"].decide_on == DecideOn(kind="tick", every=3)
+    assert config["system"].symbols == ("A", "B")
+    assert config["instruments"]["US30.cash"].point == pytest.approx(0.01)
+
+
+def test_other_services_sections_are_left_unread(read):
+    assert "ingest" not in read("ingest: {this_is: not_ours}")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("riks: {}", ["unknown section 'riks'", "did you mean 'risk'"]),
+        ("3: {}", ["unknown section '3'"]),
+        ("risk: {max_spread_point: 3}", ["risk", "unknown key 'max_spread_point'", "did you mean 'max_spread_points'"]),
+        ("risk: {inner: {facter: 1}}", ["unknown key 'inner.facter'", "did you mean 'inner.factor'"]),
+        ("risk: {factor: 1}", ["unknown key 'factor'", "did you mean 'inner.factor'"]),
+        ("risk: {list_of: [{factr: 1}]}", ["factr", "did you mean 'list_of.factor'"]),
+        ("risk: {zzzzzzz: 1}", ["unknown key 'zzzzzzz'", "known: ", "max_spread_points"]),
+        ("risk: {max_spread_points: 0}", ["risk", "max_spread_points", ">= 1"]),
+        ("risk: {max_spread_points: twelve}", ["max_spread_points", "Expected `int`, got `str`"]),
+        ("risk: {max_spread_points: 1.5}", ["max_spread_points", "int"]),
+        ("risk: {inner: {factor: 11}}", ["inner.factor", "<= 10"]),
+        ("risk: {inner: {factor: .nan}}", ["inner.factor"]),
+        ("risk: {inner: 3}", ["inner", "object"]),
+        ("system: {clock: sundial}", ["system", "clock", "sundial"]),
+        ("system: {decide_on: {every: -1}}", ["decide_on.every"]),
+        ("instruments: {EURUSD: {digitz: 5}}", ["digitz", "digits"]),
+        ("risk: 3", ["section 'risk'", "must hold keys", "3"]),
+        ("risk: [a]", ["section 'risk'", "must hold keys"]),
+        ("risk: false", ["section 'risk'", "must hold keys"]),
+        ("- a\n- b", ["expected sections"]),
+        ("just text", ["expected sections"]),
+        ("risk: {a: [}", ["not valid YAML"]),
+        ("risk: !!python/object:os.system {}", ["not valid YAML"]),
+        ("risk:\n\tmax_spread_points: 3", ["not valid YAML"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_remedy(read, tmp_path, text, parts):
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert str(tmp_path / "config.yaml") in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_a_missing_file_a_folder_and_a_binary_file_are_named(tmp_path):
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00risk")
+    for path, problem in [
+        (tmp_path / "nowhere.yaml", "No such file"), (tmp_path, "Is a directory"), (tmp_path / "binary.yaml", "UTF-8"),
+    ]:
+        with pytest.raises(ConfigError, match=problem) as caught:
+            read_config(path, {"risk": Risk}, {})
+        assert str(path) in str(caught.value)
+
+
+def test_the_environment_wins_over_the_file(read):
+    text = "risk: {max_spread_points: 7, inner: {factor: 2, key: a}}\nsystem: {symbols: [A]}"
+    config = read(text, {
+        "TICKWIRE_RISK__MAX_SPREAD_POINTS": "30", "TICKWIRE_RISK__INNER__FACTOR": "2.5",
+        "TICKWIRE_SYSTEM__SYMBOLS": "[X, Y]", "TICKWIRE_BUS__URL": "nats://h:1", "HOME": "/root", "TICKWIRE_HTTP_PORT": "1",
+    })
+    assert config["risk"] == Risk(max_spread_points=30, inner=Inner(factor=2.5, key="a"))
+    assert config["system"].symbols == ("X", "Y")
+    assert config["bus"].url == "nats://h:1"
+
+
+def test_the_environment_fills_an_empty_section_and_an_absent_one(read):
+    environ = {"TICKWIRE_RISK__INNER__FACTOR": "3"}
+    for text in ("", "risk:", "risk: {inner: }"):
+        assert read(text, environ)["risk"].inner.factor == 3.0
+
+
+def test_the_environment_reaches_a_symbol_as_the_file_spells_it(read):
+    config = read(
+        "instruments: {EURUSD: {digits: 5}}\nrisk: {by_symbol: {XAUUSD: 1.0}}",
+        {"TICKWIRE_INSTRUMENTS__EURUSD__DIGITS": "3", "TICKWIRE_RISK__BY_SYMBOL__XAUUSD": "2.0"},
+    )
+    assert config["instruments"]["EURUSD"].digits == 3
+    assert config["risk"].by_symbol == {"XAUUSD": 2.0}
+    assert len(config["instruments"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "parts"),
+    [
+        ({"TICKWIRE_RISC__X": "1"}, ["TICKWIRE_RISC__X", "did you mean 'risk'"]),
+        ({"TICKWIRE_RISK__MAX_SPREAD": "1"}, ["max_spread", "did you mean 'max_spread_points'"]),
+        ({"TICKWIRE_RISK__MAX_SPREAD_POINTS": "[1"}, ["TICKWIRE_RISK__MAX_SPREAD_POINTS", "not valid YAML"]),
+        ({"TICKWIRE_RISK__MAX_SPREAD_POINTS": "-1"}, ["max_spread_points"]),
+        ({"TICKWIRE_RISK__MAX_SPREAD_POINTS__X": "1"}, ["TICKWIRE_RISK__MAX_SPREAD_POINTS__X", "holds no keys"]),
+    ],
+)
+def test_a_wrong_environment_variable_is_named(read, environ, parts):
+    with pytest.raises(ConfigError) as caught:
+        read("risk: {max_spread_points: 7}", environ)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_a_secret_comes_from_the_environment_first_and_from_a_file_else(read, tmp_path):
+    (tmp_path / "API_KEY").write_text("from the file\n")
+    text = "risk: {inner: {key: 'secret://API_KEY'}, list_of: [{key: 'secret://API_KEY'}]}"
+    folder = {"TICKWIRE_SECRETS_DIR": str(tmp_path)}
+    assert read(text, folder)["risk"].inner.key == "from the file"
+    config = read(text, folder | {"API_KEY": "from the environment"})
+    assert config["risk"].inner.key == "from the environment"
+    assert config["risk"].list_of[0].key == "from the environment"
+
+
+def test_a_secret_that_looks_like_yaml_stays_text(read):
+    assert read("bus: {password: 'secret://P'}", {"P": "12: [3"})["bus"].password == "12: [3"
+
+
+def test_a_missing_secret_is_named_with_both_places_it_could_be(read, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read("risk: {inner: {key: 'secret://API_KEY'}}", {"TICKWIRE_SECRETS_DIR": str(tmp_path / "secrets")})
+    for part in ("risk.inner.key", "secret 'API_KEY' not found", str(tmp_path / "secrets" / "API_KEY"), "environment"):
+        assert part in str(caught.value)
+
+
+def test_an_error_about_a_section_never_tells_its_secret(read):
+    with pytest.raises(ConfigError) as caught:
+        read("bus: {password: 'secret://P', urll: x}", {"P": "hunter2"})
+    assert "hunter2" not in str(caught.value)
