@@ -53,7 +53,7 @@ class SystemConfig(Settings, frozen=True, kw_only=True):
     lockstep : replay step by step so that every run is bit-identical
     decide_on : when decisions are taken
     seed : seeds everything random
-    mode : ``paper`` or ``live``; live stays disarmed until the bus has proved its durability
+    mode : ``paper`` or ``live``; live refuses settings that only make sense on paper
     """
 
     symbols: tuple[str, ...] = ("EURUSD",)

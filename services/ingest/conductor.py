@@ -8,7 +8,7 @@ from libs.common.messages.control import Watermark
 
 FREE_LISTENERS = ("features", "executor", "risk", "trainer")
 """Who handles tick blocks and says so with the mark ``handled``."""
-LOCKSTEP_MARKS = ("executor.settled", "inference.settled", "trainer.settled")
+LOCKSTEP_MARKS = ("executor.settled", "inference.settled", "trainer.settled", "risk.rested")
 """A step is over when these have come; the other services' marks are conditions of theirs."""
 WINDOW_BLOCKS = 64
 

@@ -75,7 +75,11 @@ class RiskCore:
         Route(pattern="control.flatten", kinds=(Flatten,)),
     )  # fmt: skip
     RESULTS: ClassVar[tuple[type[EffectResult], ...]] = ()
-    STAGES: ClassVar[tuple[Stage, ...]] = (Stage(name="settled", after=("inference.predicted", "executor.market")),)
+    STAGES: ClassVar[tuple[Stage, ...]] = (
+        Stage(name="settled", after=("inference.predicted", "executor.market")),
+        # The next step's ticks must not overtake what became of this step's orders.
+        Stage(name="rested", after=("ticks", "executor.settled")),
+    )
 
     def __init__(
         self,

@@ -9,8 +9,9 @@ import pytest
 from libs.common.bus.memory import MemoryBus, MemoryServer
 from libs.common.bus.nats import NatsBus
 from libs.common.bus.server import EmbeddedServer
+from libs.common.bus.streams import COMMANDS_SEEN
 from libs.common.errors import ArtifactError, BusError
-from libs.common.messages.control import Halt, Heartbeat
+from libs.common.messages.control import Halt, Heartbeat, Resume
 from libs.common.messages.market import TickBlock
 from libs.common.messages.orders import OrderRefused, RefusalReason
 
@@ -315,9 +316,22 @@ async def test_commands_of_several_writers_come_in_the_streams_order_and_once(ha
     await one.publish(halt("c"))
     got = await collect(reader, 3)
     assert [item.message.command_id for item in got] == ["a", "b", "c"]
-    after = {"@control.*": got[1].seq}
+    after = {COMMANDS_SEEN: got[1].seq}
     again = await hearer.reader(["control.*"], after=after)
     assert [item.message.command_id for item in await collect(again, 1)] == ["c"]
+
+
+async def test_commands_heard_by_several_patterns_keep_the_streams_order(harness):
+    """Halt, resume, halt must never be heard as halt, halt, resume: trading would go on."""
+    operator, hearer = await harness.bus("operator"), await harness.bus("risk")
+    for number in range(20):
+        kind = Resume if number % 2 else Halt
+        await operator.publish(kind(ts_event_ns=1, ts_init_ns=1, command_id=f"c{number}", issued_by="test", reason="order"))
+    for _ in range(5):
+        reader = await hearer.reader(["control.halt", "control.resume", "control.flatten"])
+        got = await collect(reader, 20)
+        assert [item.message.command_id for item in got] == [f"c{number}" for number in range(20)]
+        await reader.close()
 
 
 async def test_a_malformed_payload_is_handed_over_as_such(tmp_path):

@@ -216,8 +216,7 @@ def test_a_valid_message_with_bytes_changed_or_cut_raises_nothing_but_malformed_
 def decode_or_refuse(payload):
     try:
         message = codec.decode(payload, "fuzzed")
-    except MalformedMessage as error:
-        assert error.subject == "fuzzed"
+    except MalformedMessage:
         return
     # What passes must be fit for the journal and for another snapshot.
     assert isinstance(message, MESSAGE_TYPES)

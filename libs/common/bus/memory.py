@@ -9,7 +9,7 @@ import msgspec
 from libs.common import subjects
 from libs.common.bus.protocol import Delivered, ReaderCounts, opened
 from libs.common.bus.sequencing import Joiner, Ring
-from libs.common.bus.streams import Delivery, delivery_of, stream_of
+from libs.common.bus.streams import COMMANDS, COMMANDS_SEEN, Delivery, delivery_of, stream_of
 from libs.common.codec import Codec, encode
 from libs.common.errors import ArtifactError, BusError
 from libs.common.messages.base import Message
@@ -167,30 +167,30 @@ class _MemoryReader:
     ) -> None:
         self._bus, self._patterns, self._codec = bus, patterns, codec
         self._joiner: Joiner[Delivered] = Joiner(after, from_start=from_start)
-        self._commanded = {key[1:]: seq for key, seq in after.items() if key.startswith("@")}
-        if not from_start:
-            for pattern in patterns:
-                if delivery_of(pattern) is Delivery.COMMANDED:
-                    self._commanded.setdefault(pattern, len(bus.server.streams.get("CONTROL", ())))
+        newest = 0 if from_start else len(bus.server.streams.get("CONTROL", ()))
+        self._commanded = after.get(COMMANDS_SEEN, newest)
         self._ready: deque[Delivered] = deque()
         self.wake = asyncio.Event()
 
     def read_stored(self) -> None:
-        for pattern in self._patterns:
-            if delivery_of(pattern) is Delivery.EPHEMERAL:
-                continue
+        kinds = {pattern: delivery_of(pattern) for pattern in self._patterns}
+        wanted = [pattern for pattern, kind in kinds.items() if kind is Delivery.SEQUENCED]
+        if Delivery.COMMANDED in kinds.values():
+            wanted.append(COMMANDS)
+        for pattern in wanted:
             for number, subject, payload in self._bus.server.stored(pattern):
-                self._take(subject, payload, number, pattern, stored=True)
+                if any(subjects.matches(heard, subject) for heard in self._patterns):
+                    self._take(subject, payload, number, stored=True)
 
     def hear(self, subject: str, payload: bytes, number: int) -> None:
         for pattern in self._patterns:
             if subjects.matches(pattern, subject):
-                self._take(subject, payload, number, pattern, stored=False)
+                self._take(subject, payload, number, stored=False)
                 if self._joiner.holes():
                     self.read_stored()
                 return
 
-    def _take(self, subject: str, payload: bytes, number: int, pattern: str, *, stored: bool) -> None:
+    def _take(self, subject: str, payload: bytes, number: int, *, stored: bool) -> None:
         kind = delivery_of(subject)
         delivered = opened(self._codec, subject, payload)
         message = delivered.message
@@ -199,8 +199,8 @@ class _MemoryReader:
         elif kind is Delivery.EPHEMERAL:
             self._emit([Delivered(subject, payload, message, 0)])
         elif kind is Delivery.COMMANDED:
-            if number > self._commanded.get(pattern, 0):
-                self._commanded[pattern] = number
+            if number > self._commanded:
+                self._commanded = number
                 self._emit([Delivered(subject, payload, message, number)])
         else:
             join = self._joiner.stored if stored else self._joiner.live

@@ -18,9 +18,19 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ObjectStoreConfig, StorageType
 from nats.micro.service import ServiceConfig
 
+from libs.common import subjects
 from libs.common.bus.protocol import Delivered, ReaderCounts, opened
 from libs.common.bus.sequencing import Joiner, Ring
-from libs.common.bus.streams import MODEL_BUCKET, STREAMS, Delivery, StreamSpec, delivery_of, stream_of
+from libs.common.bus.streams import (
+    COMMANDS,
+    COMMANDS_SEEN,
+    MODEL_BUCKET,
+    STREAMS,
+    Delivery,
+    StreamSpec,
+    delivery_of,
+    stream_of,
+)
 from libs.common.codec import Codec, encode
 from libs.common.errors import ArtifactError, BusError
 from libs.common.messages.base import Message
@@ -397,11 +407,12 @@ class _NatsReader:
         self._from_start = from_start
         self._since_s = since_ns / 1e9
         self._joiner: Joiner[Delivered] = Joiner(after, from_start=from_start)
-        self._commanded_last = {key[1:]: seq for key, seq in after.items() if key.startswith("@")}
+        self._commands = tuple(pattern for pattern in patterns if delivery_of(pattern) is Delivery.COMMANDED)
+        self._commanded_last: int | None = after.get(COMMANDS_SEEN)
         self._ready: deque[Delivered] = deque()
         self.wake = asyncio.Event()
         self._drained = asyncio.Event()
-        self._hinted: dict[str, asyncio.Event] = {}
+        self._hinted = asyncio.Event()
         self._subscriptions: list[Any] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._catching = 0
@@ -413,11 +424,6 @@ class _NatsReader:
     async def start(self) -> None:
         for pattern in self._patterns:
             kind = delivery_of(pattern)
-            if kind is Delivery.COMMANDED:
-                self._hinted[pattern] = asyncio.Event()
-                if not self._from_start and pattern not in self._commanded_last:
-                    self._commanded_last[pattern] = await _last_stream_seq(self._bus, pattern)
-                self._spawn(self._follow_commands(pattern))
             subscription = await self._client.subscribe(
                 pattern, cb=self._listener(pattern, kind), pending_msgs_limit=-1, pending_bytes_limit=-1
             )
@@ -426,6 +432,10 @@ class _NatsReader:
         await self._client.flush(timeout=5)
         if self._bus.failure is not None:
             raise self._bus.failure
+        if self._commands:
+            if not self._from_start and self._commanded_last is None:
+                self._commanded_last = await _last_stream_seq(self._bus, COMMANDS)
+            self._spawn(self._follow_commands())
         if self._from_start:
             for pattern in self._sequenced():
                 self._begin_catch_up(pattern, self._since_s - _OVERLAP_S if self._since_s else 0.0)
@@ -470,14 +480,13 @@ class _NatsReader:
         """Read the streams again from where we stand; live messages may have been missed."""
         for pattern in self._sequenced():
             self._begin_catch_up(pattern, None)
-        for event in self._hinted.values():
-            event.set()
+        self._hinted.set()
 
     def _listener(self, pattern: str, kind: Delivery) -> Callable[[Msg], Awaitable[None]]:
         if kind is Delivery.COMMANDED:
 
             async def hint(_: Msg) -> None:
-                self._hinted[pattern].set()
+                self._hinted.set()
 
             return hint
         if kind is Delivery.EPHEMERAL:
@@ -571,27 +580,28 @@ class _NatsReader:
                 self._drained.clear()
                 await self._drained.wait()
 
-    async def _follow_commands(self, pattern: str) -> None:
-        event = self._hinted[pattern]
+    async def _follow_commands(self) -> None:
+        """Read commands in the stream's order; a live one only says that there is something to read."""
         while not self._closed:
             for delay_s in (0.0, 0.005, 0.02, 0.05, 0.1):
                 await asyncio.sleep(delay_s)
                 try:
-                    if await self._read_commands(pattern):
+                    if await self._read_commands():
                         break
                 except (nats.errors.Error, nats.js.errors.APIError, TimeoutError):
                     continue
-            event.clear()
+            self._hinted.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), 2.0)
+                await asyncio.wait_for(self._hinted.wait(), 2.0)
 
-    async def _read_commands(self, pattern: str) -> bool:
+    async def _read_commands(self) -> bool:
         found = False
-        async for msg in _stored(self._bus, pattern, 0.0, self._commanded_last.get(pattern, 0) + 1):
+        async for msg in _stored(self._bus, COMMANDS, 0.0, (self._commanded_last or 0) + 1):
             seq = msg.metadata.sequence.stream
-            self._commanded_last[pattern] = seq
-            self._emit([opened(self._codec, msg.subject, msg.data, seq)])
-            found = True
+            self._commanded_last = seq
+            if any(subjects.matches(pattern, msg.subject) for pattern in self._commands):
+                self._emit([opened(self._codec, msg.subject, msg.data, seq)])
+                found = True
         return found
 
     def _spawn(self, work: Any) -> None:

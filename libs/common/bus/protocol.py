@@ -98,7 +98,7 @@ class Bus(Protocol):
 
         Parameters
         ----------
-        after : last number handled, by subject (by ``@pattern`` for commanded patterns)
+        after : last number handled, by subject (by ``streams.COMMANDS_SEEN`` for commands)
         since_ns : nothing before this wall-clock time is missing; 0 reads streams from their start
         from_start : begin with what the streams hold; False hears only what comes from now on
         codec : decodes; all message types when not given

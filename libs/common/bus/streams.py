@@ -83,6 +83,21 @@ def delivery_of(subject: str) -> Delivery:
     return Delivery.SEQUENCED
 
 
+COMMANDS = "control.*"
+"""All commands: whoever hears some of them reads all, because their order matters (a halt, then a resume)."""
+COMMANDS_SEEN = "@control"
+"""Under which key a reader counts commands: the stream's number, one for all of them."""
+
+
+def seen_key(subject: str) -> str:
+    """Return the key under which the last number handled is kept: the subject, or one key for all commands.
+
+    >>> seen_key("ticks.EURUSD"), seen_key("control.halt")
+    ('ticks.EURUSD', '@control')
+    """
+    return COMMANDS_SEEN if delivery_of(subject) is Delivery.COMMANDED else subject
+
+
 def stream_of(subject: str) -> StreamSpec | None:
     """Return the stream that captures a subject (or a pattern of subjects), ``None`` when none does."""
     for spec in STREAMS:

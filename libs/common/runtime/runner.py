@@ -13,7 +13,7 @@ import msgspec
 from libs.common import subjects
 from libs.common.bus.nats import NatsBus
 from libs.common.bus.protocol import Delivered
-from libs.common.bus.streams import Delivery, delivery_of
+from libs.common.bus.streams import Delivery, delivery_of, seen_key
 from libs.common.codec import Codec, encode
 from libs.common.config import SystemConfig
 from libs.common.core import Effect, EffectResult, Timer, dispatch
@@ -282,7 +282,7 @@ class Runner:
         message = delivered.message
         assert message is not None
         kind = delivery_of(delivered.subject)
-        key = self._seen_key(delivered.subject) if kind is Delivery.COMMANDED else delivered.subject
+        key = seen_key(delivered.subject)
         if kind is not Delivery.EPHEMERAL and delivered.seq <= self.seen.get(key, 0):
             return
         now_ns = self._now(message, kind)
@@ -316,7 +316,7 @@ class Runner:
                 self._note_poison(_poison_key(subject, payload, now_ns), 1)
                 raise
         if subject not in (RESULT_SUBJECT, TIMER_SUBJECT) and seq:
-            self.seen[self._seen_key(subject)] = seq
+            self.seen[seen_key(subject)] = seq
         self.step = max(self.step, step)
         if self.lockstep is not None and isinstance(message, TickBlock):
             self.lockstep.handled_ticks(step)
@@ -329,14 +329,6 @@ class Runner:
                 self._ask(output, step)
             else:
                 self._queue(output, step)
-
-    def _seen_key(self, subject: str) -> str:
-        if delivery_of(subject) is not Delivery.COMMANDED:
-            return subject
-        for route in self.core.HEARS:
-            if subjects.matches(route.pattern, subject):
-                return f"@{route.pattern}"
-        return f"@{subject}"
 
     def _count_in(self, subject: str) -> None:
         root = subject.partition(".")[0]

@@ -17,6 +17,7 @@ from libs.common.codec import Codec
 from libs.common.messages.control import Watermark
 from libs.common.messages.market import FeedStatus
 from libs.common.storage.keys import ensure_keys
+from services.ingest.conductor import LOCKSTEP_MARKS
 from tickwire.tally import Tally
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -91,7 +92,7 @@ class RunningStack:
                 block = await self.watching.last(f"ticks.{symbol}")
                 last_step[0] = max(last_step[0], block.step if block else 0)
             wanted = (
-                ("executor.settled", "inference.settled", "trainer.settled")
+                LOCKSTEP_MARKS
                 if self.config["system"].get("lockstep")
                 else ("features.handled", "executor.handled", "risk.handled", "trainer.handled")
             )
