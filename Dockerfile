@@ -3,6 +3,10 @@
 # SERVICE is ingest, features, inference, risk, executor or trainer, or `tools`: the `tickwire` command alone.
 
 FROM python:3.11-slim-bookworm AS base
+ARG SERVICE
+# LightGBM's library is linked with OpenMP, which the slim image lacks.
+RUN case "$SERVICE" in inference|trainer) \
+      apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* ;; esac
 
 
 FROM base AS build
@@ -11,10 +15,6 @@ ENV PATH=/opt/tickwire/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 RUN test -n "$SERVICE" || { echo "Say which image: --build-arg SERVICE=risk (or another service, or tools)." >&2; exit 1; } \
     && python -m venv /opt/tickwire
-
-# LightGBM's library is linked with OpenMP, which the slim image lacks; `import` below must find it here too.
-RUN case "$SERVICE" in inference|trainer) \
-      apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* ;; esac
 
 # Packages first and our code after them: a changed line of ours installs nothing again.
 COPY pyproject.toml requirements/constraints.txt ./
@@ -36,8 +36,6 @@ RUN mkdir /opt/tickwire/compiled \
 FROM base
 ARG SERVICE
 LABEL org.opencontainers.image.title="tickwire-$SERVICE" org.opencontainers.image.licenses="MIT"
-RUN case "$SERVICE" in inference|trainer) \
-      apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* ;; esac
 # Volumes that are mounted here for the first time take over these folders' owner and mode.
 RUN useradd --uid 10001 --no-create-home --home-dir /var/lib/tickwire --shell /usr/sbin/nologin tickwire \
     && install -d -o tickwire -g tickwire -m 0700 \

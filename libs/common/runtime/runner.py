@@ -103,6 +103,8 @@ class Runner:
         self._out = metrics.counter("tickwire_service_messages_out_total")
         self._handle_time = metrics.histogram("tickwire_service_handle_seconds").labels(service=name)
         self._in_by_root: dict[str, Any] = {}
+        self._main: asyncio.Task[Any] | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
         self._poison = self._read_poison()
         self._untold_poison: list[str] = []
 
@@ -122,6 +124,7 @@ class Runner:
             patterns, after=self.seen, since_ns=self._wall_ns, codec=self._codec
         )
         self._reader = reader
+        self._main = asyncio.current_task()
         reader.wake = self._wake
         gc.collect()
         gc.freeze()
@@ -137,6 +140,11 @@ class Runner:
                 await self._turn()
                 if self._failure is not None:
                     raise self._failure
+        except asyncio.CancelledError as error:
+            self._failure = error
+            if not self._stopping.is_set():
+                raise
+            self._log_not_drained()
         except BaseException as error:
             # What an exception left half done must never be kept as a snapshot.
             self._failure = error
@@ -148,8 +156,13 @@ class Runner:
         """Finish what is in hand, keep it, and return from ``run``."""
         self._stopping.set()
         self._wake.set()
+        if self._main is not None and self._giving_up is None:
+            # A turn may wait for a bus that does not come back; the journal has what it was about to say.
+            self._giving_up = asyncio.get_running_loop().call_later(_DRAIN_S, self._main.cancel)
 
     async def _shut_down(self, reader: Any) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
         self._note_whole_since()
         await reader.close()
         for task in list(self._tasks):
@@ -170,9 +183,12 @@ class Runner:
                 await self._send_outbox()
                 await self.bus.flush()
         except TimeoutError:
-            self.log.warning("drain_incomplete", detail="the streams do not hold everything; a restart sends it again")
+            self._log_not_drained()
             return False
         return True
+
+    def _log_not_drained(self) -> None:
+        self.log.warning("drain_incomplete", detail="the streams do not hold everything; a restart sends it again")
 
     # ---- restore
 

@@ -33,6 +33,7 @@ class RunningStack:
         self.processes: dict[str, subprocess.Popen] = {}
         self.server = EmbeddedServer(self.state)
         self.watching: NatsBus | None = None
+        self._being_killed: set[str] = set()
 
     async def start(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True)
@@ -61,12 +62,17 @@ class RunningStack:
 
     def kill(self, name: str) -> None:
         """SIGKILL a service and start it again at once."""
+        self._being_killed.add(name)
         self.processes[name].kill()
         self.processes[name].wait()
         self.launch(name)
+        self._being_killed.discard(name)
 
     def dead(self) -> list[str]:
-        return [name for name, process in self.processes.items() if process.poll() is not None]
+        return [
+            name for name, process in self.processes.items()
+            if process.poll() is not None and name not in self._being_killed
+        ]
 
     def output(self, name: str) -> str:
         return (self.folder / f"{name}.out").read_text(errors="replace")

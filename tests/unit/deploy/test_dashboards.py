@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -69,8 +70,6 @@ def test_the_committed_dashboard_is_what_its_program_writes() -> None:
     assert specification is not None
     assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
-    import sys
-
     sys.modules[specification.name] = module
     specification.loader.exec_module(module)
     written = json.loads(module.OUTPUT.read_text(encoding="utf-8"))
