@@ -1,0 +1,323 @@
+"""Garbage on every subject and a server that dies: the stack trades on as if nothing had happened."""
+
+import asyncio
+import json
+
+import msgspec
+import numpy as np
+import pytest
+
+from libs.common import subjects
+from libs.common.bus.streams import SERVICES
+from libs.common.codec import Codec, encode
+from libs.common.messages.account import AccountSnapshot
+from libs.common.messages.control import DeadLetter, Halt, PromoteModel, Resume, RetrainModel, Watermark
+from libs.common.messages.features import FeatureBlock, Prediction
+from libs.common.messages.market import Side, TickBlock
+from libs.common.messages.models import ModelPromoted
+from libs.common.messages.orders import OrderApproved, OrderFilled, OrderPurpose
+from libs.common.routing import subject_of
+from libs.common.signing import Signer, sign_approval
+from services.executor.core import ExecutorCore
+from services.features.core import FeaturesCore
+from services.inference.core import InferenceCore
+from services.risk.core import RiskCore
+from services.trainer.core import TrainerCore
+from tests.integration.faults.market import SYMBOLS, config, event_hours, named, outcome, read, user
+from tests.integration.stack.running_stack import RunningStack
+
+CORES = {
+    "features": FeaturesCore, "inference": InferenceCore, "risk": RiskCore, "executor": ExecutorCore,
+    "trainer": TrainerCore,
+}
+TIMES = {"ts_event_ns": 1, "ts_init_ns": 1}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Run the market once without any fault; what it did is what every other run must do."""
+
+    async def run():
+        stack = RunningStack(tmp_path_factory.mktemp("undisturbed"), config())
+        await stack.start()
+        try:
+            await stack.finished(SYMBOLS, 120)
+            return await outcome(stack)
+        finally:
+            await stack.stop()
+
+    found = asyncio.run(run())
+    assert len(named(found["executions"], "OrderFilled")) >= 10
+    return found
+
+
+# ---- garbage
+
+OWN = {
+    "ingest": ("ticks.EURUSD", "ticks.GHOST", "feed.EURUSD", "health.watermark.ingest"),
+    "features": ("features.EURUSD", "features.GHOST", "health.watermark.features"),
+    "inference": ("predictions.EURUSD", "predictions.GHOST", "drift.EURUSD", "health.watermark.inference"),
+    "risk": ("orders.approved.paper.EURUSD", "orders.refused.paper.EURUSD", "health.watermark.risk", "control.halt"),
+    "executor": ("executions.paper.EURUSD", "account.paper", "health.watermark.executor"),
+    "trainer": ("models.direction-EURUSD.promoted", "models.direction-EURUSD.retired", "health.watermark.trainer"),
+    "operator": ("control.halt", "control.resume", "control.flatten", "control.retrain", "control.promote"),
+}  # fmt: skip
+"""Subjects each user is permitted to write, one or more of every family."""
+
+TICKS = TickBlock(
+    **TIMES, seq=7, symbol="EURUSD", first_tick=7, time_ns=np.array([1, 2]), bid=np.array([1.0, 1.0]),
+    ask=np.array([1.1, 1.1]),
+)
+APPROVED = OrderApproved(
+    **TIMES, seq=1, order_id="ab" * 12, account="paper", symbol="FORGED", side=Side.BUY, volume_lots=1.0, price=1.0, sl=0.0,
+    tp=0.0, purpose=OrderPurpose.OPEN, position_id=0, max_slippage_points=1_000, horizon_s=0, expires_ns=2**62, model="m",
+    version=1,
+)
+FILLED = OrderFilled(
+    **TIMES, seq=1, order_id="cd" * 12, account="paper", symbol="GHOST", side=Side.BUY, volume_lots=50.0, price=1.0, deal=1,
+    position_id=1, slippage_points=0.0, commission_ccy=0.0,
+)
+PREDICTION = Prediction(
+    **TIMES, seq=1, symbol="GHOST", p_down=0.0, p_flat=0.0, p_up=1.0, expected_return_pct=1.0, confidence=1.0,
+    side=Side.BUY, stop_distance=0.1, target_distance=0.1, volatility=0.1, horizon_s=60, model="m", version=1, bid=1.0,
+    ask=1.1,
+)
+ACCOUNT = AccountSnapshot(
+    **TIMES, seq=1, account="ghost", currency="USD", hedging=True, leverage=100.0, balance_ccy=1e9, equity_ccy=1e9,
+    margin_ccy=0.0, margin_free_ccy=1e9, positions=(), unknown_lots={}, day_start_equity_ccy=1e9, peak_equity_ccy=1e9,
+)
+
+
+def changed(message, **fields):
+    return msgspec.json.encode(msgspec.json.decode(encode(message)) | fields)
+
+
+def garbage(mark: int) -> list[bytes]:
+    """Return payloads no subject may accept, each its own by the mark."""
+    tail = b" " * mark
+    return [
+        tail,
+        b"\xff\xfe\x00" + b"%d" % mark,
+        b"{" + tail,
+        b"null" + tail,
+        b"[[[[" * 2_000 + tail,
+        b'{"type":"Nothing"}' + tail,
+        b'{"type":"TickBlock"}' + tail,
+        encode(TICKS)[:-9] + tail,
+        changed(TICKS, bid=[None, 1.0]) + tail,
+        changed(TICKS, bid=["NaN", 1.0]) + tail,
+        changed(TICKS, bid=[-1.0, -1.0]) + tail,
+        changed(TICKS, bid=[1.0]) + tail,
+        changed(TICKS, time_ns=[1, 2**64]) + tail,
+        changed(TICKS, symbol="GBPUSD") + tail,
+        changed(TICKS, symbol="") + tail,
+        changed(TICKS, seq=10**30) + tail,
+        changed(TICKS, seq=-1) + tail,
+        changed(TICKS, step=-1) + tail,
+        changed(FILLED, symbol="USDJPY", price=None) + tail,
+        changed(FILLED, symbol="USDJPY", side="up") + tail,
+        encode(FILLED).replace(b'"price":1.0', b'"price":NaN') + tail,
+        encode(Halt(**TIMES, command_id="", issued_by="", reason="x" * 900_000)).replace(b"Halt", b"Hilt") + tail,
+        b'{"type":"TickBlock","x":"' + b"y" * 990_000 + tail,
+    ]
+
+
+def true_but_useless(signer: Signer) -> list[tuple[str, object]]:
+    """Return messages that are well formed and must lead to nothing: (who says it, what)."""
+    ghost_ticks = msgspec.structs.replace(TICKS, symbol="GHOST", seq=1, first_tick=1)
+    row = FeatureBlock(
+        **TIMES, seq=1, symbol="GHOST", schema_id="none", names=("a",), values=np.array([1.0]), tick=1, bid=1.0, ask=1.1
+    )
+    promoted = ModelPromoted(**TIMES, seq=1, name="direction-GHOST", version=1, symbol="GHOST", bundle_sha256="0" * 64)
+    forged = sign_approval(msgspec.structs.replace(APPROVED, seq=2, order_id="ef" * 12), signer)
+    return [
+        ("ingest", ghost_ticks),
+        ("features", row),
+        ("inference", PREDICTION),
+        ("inference", msgspec.structs.replace(PREDICTION, seq=2, p_up=-5.0, confidence=1e300, stop_distance=-1.0)),
+        ("risk", APPROVED),
+        ("risk", forged),
+        ("risk", msgspec.structs.replace(forged, seq=3, order_id="../../etc")),
+        ("executor", FILLED),
+        ("executor", ACCOUNT),
+        ("trainer", promoted),
+        ("operator", RetrainModel(**TIMES, command_id="r", issued_by="t", symbol="GHOST")),
+        ("operator", PromoteModel(**TIMES, command_id="p", issued_by="t", name="direction-GHOST", version=9)),
+        ("operator", PromoteModel(**TIMES, command_id="q", issued_by="t", name="nothing at all", version=-1)),
+        ("operator", PromoteModel(**TIMES, command_id="s", issued_by="t", name="direction-EURUSD", version=10**9)),
+    ]
+
+
+MISPLACED = [
+    # A service may say these somewhere, but not there: its own watermark subject, and the halt everyone may call.
+    ("features", "health.watermark.features", FILLED),
+    ("features", "health.watermark.features", APPROVED),
+    ("ingest", "health.watermark.ingest", Watermark(**TIMES, service="executor", stage="settled", step=10**6, sent={})),
+    ("risk", "control.halt", Resume(**TIMES, command_id="x", issued_by="risk", reason="not mine to say")),
+    ("executor", "account.paper", ACCOUNT),
+]
+
+
+def hearers(subject):
+    """Return the services that hear a subject, watermarks included."""
+    return {
+        name for name, core in CORES.items()
+        if any(subjects.matches(route.pattern, subject) for route in core.HEARS)
+        or subjects.matches("health.watermark.*", subject)
+    }
+
+
+async def test_garbage_on_every_subject_is_counted_and_changes_nothing(undisturbed, tmp_path):
+    stack = RunningStack(tmp_path, config())
+    await stack.start()
+    buses = {}
+    try:
+        letters = set()
+        codec = Codec((DeadLetter,))
+
+        def note(_, payload):
+            letter = codec.decode(payload)
+            letters.add((letter.service, letter.subject, letter.payload, letter.size))
+
+        await stack.watching.on_message("deadletter.*", note)
+        for name in OWN:
+            buses[name] = await user(stack, name)
+        wanted = set()
+        for wave, hours in enumerate((0.1, 1.5, 2.5, 3.5)):
+            async with asyncio.timeout(60):
+                while await event_hours(stack) < hours:
+                    await asyncio.sleep(0.01)
+            for name, own in OWN.items():
+                for subject in own:
+                    for payload in garbage(wave):
+                        await buses[name]._client.publish(subject, payload)
+                        text = payload[:4_096].decode("utf-8", "backslashreplace")
+                        wanted |= {(service, subject, text, len(payload)) for service in hearers(subject)}
+                await buses[name]._client.flush()
+            if wave == 0:
+                for name, message in true_but_useless(Signer(bytes(32))):
+                    await buses[name]._client.publish(subject_of(message), encode(message))
+            if wave == 1:
+                for name, subject, message in MISPLACED:
+                    payload = encode(message)
+                    await buses[name]._client.publish(subject, payload)
+                    wanted |= {(service, subject, payload.decode(), len(payload)) for service in hearers(subject)}
+            for bus in buses.values():
+                await bus._client.flush()
+        await stack.finished(SYMBOLS, 120)
+        assert stack.dead() == []
+        found = await outcome(stack)
+        assert found["sha256"] == undisturbed["sha256"]
+        # Nothing but what risk approved and signed was ever sent; the forged approvals were turned down.
+        executions = await read(stack, "executions.paper.*")
+        sent = {message.order_id for message in named(executions, "OrderSent")}
+        assert sent == {message.order_id for message in named(undisturbed["executions"], "OrderSent")}
+        rejected = named(await read(stack, "models.*.rejected"), "ModelRejected")
+        assert {message.name for message in rejected} == {"direction-GHOST"}
+        reasons = [message.reason for message in named(executions, "OrderRejected") if message.symbol == "FORGED"]
+        assert reasons == ["bad_signature"] * 3
+        assert named(await read(stack, "control.*"), "Halt") == []
+        async with asyncio.timeout(10):
+            while not wanted <= letters:
+                await asyncio.sleep(0.05)
+        counts = await dead_letters_by_heartbeat(stack)
+        for name in CORES:
+            assert counts[name] >= sum(service == name for service, *_ in wanted)
+    except TimeoutError:
+        missing = sorted((service, subject, text[:60], size) for service, subject, text, size in wanted - letters)
+        raise AssertionError(f"{len(missing)} dead letters missing: {missing[:10]}, dead: {stack.dead()}") from None
+    finally:
+        for bus in buses.values():
+            await bus.close()
+        await stack.stop()
+
+
+async def dead_letters_by_heartbeat(stack):
+    found = {}
+
+    def note(subject, payload):
+        beat = json.loads(payload)
+        if beat.get("type") == "Heartbeat":
+            found[beat["service"]] = beat["details"].get("dead_letters", 0)
+
+    await stack.watching.on_message("health.*", note)
+    async with asyncio.timeout(10):
+        while not set(CORES) <= set(found):
+            await asyncio.sleep(0.05)
+    return found
+
+
+# ---- the server dies
+
+
+@pytest.mark.parametrize("lockstep", [True, False], ids=["lockstep", "free"])
+async def test_a_server_killed_while_orders_flow_loses_and_repeats_no_order(undisturbed, tmp_path, lockstep):
+    stack = RunningStack(tmp_path, config(lockstep))
+    await stack.start()
+    try:
+        for hours in (0.5, 2.0, 3.5):
+            async with asyncio.timeout(60):
+                while await event_hours(stack) < hours:
+                    await asyncio.sleep(0.005)
+            stack.server.process.kill()
+            await asyncio.to_thread(stack.server.process.wait)
+            await asyncio.sleep(0.1)
+            stack.server.launch()
+        await stack.finished(SYMBOLS, 120)
+        assert stack.dead() == []
+        found = await outcome(stack)
+        if lockstep:
+            assert found["sha256"] == undisturbed["sha256"]
+        assert_every_order_ended_once(found)
+        # Every tick, row and order is in its stream once and without a hole.
+        for pattern in ("ticks.*", "features.*", "predictions.*", "orders.approved.>", "executions.>", "account.*"):
+            numbers = {}
+            for message in await read(stack, pattern):
+                numbers.setdefault(subject_of(message), []).append(message.seq)
+            assert numbers
+            for subject, seqs in numbers.items():
+                assert sorted(seqs) == list(range(1, len(seqs) + 1)), subject
+        lost = await lost_by_heartbeat(stack)
+        assert set(lost.values()) == {0.0}
+    finally:
+        await stack.stop()
+
+
+def assert_every_order_ended_once(found):
+    """Check that each approval was answered once: sent and filled (or refused by the broker), or turned down."""
+    sent = [message.order_id for message in named(found["executions"], "OrderSent")]
+    assert len(sent) == len(set(sent))
+    ends = [
+        message.order_id for message in named(
+            found["executions"], "OrderFilled", "OrderPartiallyFilled", "OrderRejected", "OrderResolved"
+        )
+    ]
+    assert len(ends) == len(set(ends))
+    assert set(sent) <= set(ends)
+    assert {message.order_id for message in found["approved"]} <= set(ends)
+    assert named(found["executions"], "OrderUnknown") == []
+
+
+async def lost_by_heartbeat(stack):
+    found = {}
+
+    def note(subject, payload):
+        beat = json.loads(payload)
+        if beat.get("type") == "Heartbeat" and beat["service"] in CORES:
+            found[beat["service"]] = beat["details"]["messages_lost"]
+
+    await stack.watching.on_message("health.*", note)
+    async with asyncio.timeout(10):
+        while not set(CORES) <= set(found):
+            await asyncio.sleep(0.05)
+    return found
+
+
+def test_every_family_of_subjects_is_attacked():
+    from libs.common.bus.streams import STREAMS
+
+    attacked = {subject.split(".")[0] for own in OWN.values() for subject in own}
+    families = {captured.split(".")[0] for spec in STREAMS for captured in spec.subjects}
+    # Bars and risk's state are heard by no service; dead letters and alerts by people only.
+    assert families - attacked == {"bars", "shadows", "risk", "alerts", "deadletter"}
+    assert {name for name in OWN if name in SERVICES} == set(SERVICES)
