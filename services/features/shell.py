@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from libs.common.messages.base import Message
+from libs.common.messages.features import FeatureBlock
+from libs.common.runtime.metrics import Metrics
 from libs.common.runtime.service import Service, ServiceContext
 from services.features.core import FeaturesCore
 
@@ -17,4 +20,16 @@ def build(config: dict[str, Any], context: ServiceContext) -> Service:
     core = FeaturesCore.from_config(config["features"], config["system"], config["instruments"])
     core.warm()
     context.log.info("features_ready", schema_id=core.schema_id, features=len(core.names))
-    return Service(core=core)
+    return Service(core=core, observe=FeaturesMetrics(context.metrics))
+
+
+class FeaturesMetrics:
+    """Counts the rows emitted."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._rows = metrics.counter("tickwire_features_rows_total")
+
+    def __call__(self, message: Message) -> None:
+        """Take in one message the core was handed or returned."""
+        if isinstance(message, FeatureBlock):
+            self._rows.labels(symbol=message.symbol).inc()

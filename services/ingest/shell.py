@@ -180,6 +180,7 @@ class IngestService:
                 message, seq=seq, step=self._step if isinstance(message, TickBlock) else 0, ts_init_ns=time.time_ns()
             )
             await self._bus.publish_payload(subject, seq, encode(stamped))
+            self._context.metrics.counter("tickwire_service_messages_out_total").labels(service="ingest", root="all").inc()
             self._observe(message)
 
     def _is_new(self, group: Group) -> bool:
@@ -270,12 +271,13 @@ class IngestService:
             self._moved.set()
 
     async def _heartbeats(self) -> None:
+        lag_s = 0.0
         while True:
             now_ns = time.time_ns()
             feed = self._feed
             beat = Heartbeat(
                 ts_event_ns=now_ns, ts_init_ns=now_ns, service="ingest", instance=self._instance, version=code_version(),
-                ready=self.ready() == "", lag_ms=0.0, seen={}, sent=dict(self._sent),
+                ready=self.ready() == "", lag_ms=lag_s * 1e3, seen={}, sent=dict(self._sent),
                 details={
                     **(feed.core.details() if feed else {}), "ticks": self._ticks, "step": self._step,
                     "finished": float(self._finished), "gaps_detected": 0, "gaps_filled": 0,
@@ -286,7 +288,12 @@ class IngestService:
             gauge("tickwire_service_heartbeat_seconds").labels(service="ingest").set(now_ns / 1e9)
             gauge("tickwire_service_ready").labels(service="ingest").set(float(beat.ready))
             gauge("tickwire_bus_connected").labels(service="ingest").set(float(self._bus.connected))
+            gauge("tickwire_bus_reconnects_total").labels(service="ingest").set(self._bus.reconnects)
+            gauge("tickwire_bus_republished_total").labels(service="ingest").set(self._bus.republished)
+            gauge("tickwire_service_loop_lag_seconds").labels(service="ingest").set(lag_s)
+            asleep_s = time.monotonic()
             await asyncio.sleep(1.0)
+            lag_s = max(0.0, time.monotonic() - asleep_s - 1.0)
 
 
 async def serve(config: dict[str, Any], context: ServiceContext) -> None:

@@ -4,8 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-import msgspec
-
 from libs.common import subjects
 from libs.common.bus.protocol import Delivered, ReaderCounts, opened
 from libs.common.bus.sequencing import Joiner, Ring
@@ -97,8 +95,11 @@ class MemoryBus:
             self.server.deliver(subject, payload, 0)
 
     def _held(self, subject: str) -> int:
-        stored = self.server.stored(subject)
-        return int(msgspec.json.decode(stored[-1][2])["seq"]) if stored else 0
+        for _, _, payload in reversed(self.server.stored(subject)):
+            newest = opened(_any_codec, subject, payload)
+            if newest.message is not None:
+                return newest.seq
+        return 0
 
     def reconnected(self) -> None:
         """Send what the streams lack, then let the readers read on."""

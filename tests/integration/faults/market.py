@@ -1,8 +1,11 @@
 """A small lockstep market for fault tests, and how to read what a stack did with garbage in its streams."""
 
+import asyncio
+
 from libs.common.bus.nats import NatsBus, _stored
 from libs.common.bus.protocol import opened
 from libs.common.codec import Codec
+from libs.common.messages.control import Heartbeat
 from tests.integration.stack.running_stack import RunningStack
 from tickwire.tally import Tally
 
@@ -82,3 +85,19 @@ async def event_hours(stack: RunningStack) -> float:
 async def user(stack: RunningStack, name: str) -> NatsBus:
     """Connect as a user of the stack's server."""
     return await NatsBus.connect(stack.server.url, user=name, password=stack.server.passwords[name])
+
+
+async def figures_of(stack: RunningStack, service: str) -> dict:
+    """Return the details of a service's next heartbeat."""
+    found, codec = [], Codec()
+
+    def note(subject, payload):
+        delivered = opened(codec, subject, payload)
+        if isinstance(delivered.message, Heartbeat):
+            found.append(delivered.message.details)
+
+    await stack.watching.on_message(f"health.{service}", note)
+    async with asyncio.timeout(10):
+        while not found:
+            await asyncio.sleep(0.05)
+    return found[-1]

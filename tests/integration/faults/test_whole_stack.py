@@ -1,7 +1,6 @@
 """Garbage on every subject and a server that dies: the stack trades on as if nothing had happened."""
 
 import asyncio
-import json
 
 import msgspec
 import numpy as np
@@ -23,7 +22,7 @@ from services.features.core import FeaturesCore
 from services.inference.core import InferenceCore
 from services.risk.core import RiskCore
 from services.trainer.core import TrainerCore
-from tests.integration.faults.market import SYMBOLS, config, event_hours, named, outcome, read, user
+from tests.integration.faults.market import SYMBOLS, config, event_hours, figures_of, named, outcome, read, user
 from tests.integration.stack.running_stack import RunningStack
 
 CORES = {
@@ -167,84 +166,104 @@ def hearers(subject):
     }
 
 
-async def test_garbage_on_every_subject_is_counted_and_changes_nothing(undisturbed, tmp_path):
-    stack = RunningStack(tmp_path, config())
-    await stack.start()
-    buses = {}
-    try:
-        letters = set()
+class Attack:
+    """Publishes garbage and keeps book of the dead letters it must lead to."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.buses = {}
+        self.wanted = set()
+        self.letters = set()
+
+    async def prepare(self):
         codec = Codec((DeadLetter,))
 
         def note(_, payload):
             letter = codec.decode(payload)
-            letters.add((letter.service, letter.subject, letter.payload, letter.size))
+            self.letters.add((letter.service, letter.subject, letter.payload, letter.size))
 
-        await stack.watching.on_message("deadletter.*", note)
+        await self.stack.watching.on_message("deadletter.*", note)
         for name in OWN:
-            buses[name] = await user(stack, name)
-        wanted = set()
-        for wave, hours in enumerate((0.1, 1.5, 2.5, 3.5)):
-            async with asyncio.timeout(60):
-                while await event_hours(stack) < hours:
-                    await asyncio.sleep(0.01)
-            for name, own in OWN.items():
-                for subject in own:
-                    for payload in garbage(wave):
-                        await buses[name]._client.publish(subject, payload)
-                        text = payload[:4_096].decode("utf-8", "backslashreplace")
-                        wanted |= {(service, subject, text, len(payload)) for service in hearers(subject)}
-                await buses[name]._client.flush()
-            if wave == 0:
-                for name, message in true_but_useless(Signer(bytes(32))):
-                    await buses[name]._client.publish(subject_of(message), encode(message))
-            if wave == 1:
-                for name, subject, message in MISPLACED:
-                    payload = encode(message)
-                    await buses[name]._client.publish(subject, payload)
-                    wanted |= {(service, subject, payload.decode(), len(payload)) for service in hearers(subject)}
-            for bus in buses.values():
-                await bus._client.flush()
+            self.buses[name] = await user(self.stack, name)
+
+    async def publish(self, name, subject, payload):
+        """Publish as a user what nobody may accept."""
+        await self.buses[name]._client.publish(subject, payload)
+        text = payload[:4_096].decode("utf-8", "backslashreplace")
+        self.wanted |= {(service, subject, text, len(payload)) for service in hearers(subject)}
+
+    async def wave(self, number):
+        """Publish every kind of garbage on every subject."""
+        for name, own in OWN.items():
+            for subject in own:
+                for payload in garbage(number):
+                    await self.publish(name, subject, payload)
+            await self.buses[name]._client.flush()
+        if number == 0:
+            for name, message in true_but_useless(Signer(bytes(32))):
+                await self.buses[name]._client.publish(subject_of(message), encode(message))
+        if number == 1:
+            for name, subject, message in MISPLACED:
+                await self.publish(name, subject, encode(message))
+        for bus in self.buses.values():
+            await bus._client.flush()
+
+    async def was_noticed(self):
+        """Wait until every dead letter has come."""
+        try:
+            async with asyncio.timeout(10):
+                while not self.wanted <= self.letters:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            missing = sorted((who, subject, text[:60]) for who, subject, text, _ in self.wanted - self.letters)
+            raise AssertionError(f"{len(missing)} dead letters missing: {missing[:10]}") from None
+
+    async def close(self):
+        for bus in self.buses.values():
+            await bus.close()
+
+
+async def test_garbage_on_every_subject_is_counted_and_changes_nothing(undisturbed, tmp_path):
+    stack = RunningStack(tmp_path, config())
+    await stack.start()
+    attack = Attack(stack)
+    try:
+        await attack.prepare()
+        for number, hours in enumerate((0.1, 1.5, 2.5, 3.5)):
+            await reached(stack, hours)
+            await attack.wave(number)
         await stack.finished(SYMBOLS, 120)
         assert stack.dead() == []
         found = await outcome(stack)
         assert found["sha256"] == undisturbed["sha256"]
-        # Nothing but what risk approved and signed was ever sent; the forged approvals were turned down.
+        # Nothing is sent that would not have been; the forged approvals were turned down.
         executions = await read(stack, "executions.paper.*")
         sent = {message.order_id for message in named(executions, "OrderSent")}
         assert sent == {message.order_id for message in named(undisturbed["executions"], "OrderSent")}
-        rejected = named(await read(stack, "models.*.rejected"), "ModelRejected")
-        assert {message.name for message in rejected} == {"direction-GHOST"}
         reasons = [message.reason for message in named(executions, "OrderRejected") if message.symbol == "FORGED"]
         assert reasons == ["bad_signature"] * 3
+        rejected = named(await read(stack, "models.*.rejected"), "ModelRejected")
+        assert {message.name for message in rejected} == {"direction-GHOST"}
         assert named(await read(stack, "control.*"), "Halt") == []
-        async with asyncio.timeout(10):
-            while not wanted <= letters:
-                await asyncio.sleep(0.05)
-        counts = await dead_letters_by_heartbeat(stack)
+        await attack.was_noticed()
+        counts = await figures(stack, "dead_letters")
         for name in CORES:
-            assert counts[name] >= sum(service == name for service, *_ in wanted)
-    except TimeoutError:
-        missing = sorted((service, subject, text[:60], size) for service, subject, text, size in wanted - letters)
-        raise AssertionError(f"{len(missing)} dead letters missing: {missing[:10]}, dead: {stack.dead()}") from None
+            assert counts[name] >= sum(service == name for service, *_ in attack.wanted)
     finally:
-        for bus in buses.values():
-            await bus.close()
+        await attack.close()
         await stack.stop()
 
 
-async def dead_letters_by_heartbeat(stack):
-    found = {}
+async def reached(stack, hours):
+    """Wait until the market is so far."""
+    async with asyncio.timeout(60):
+        while await event_hours(stack) < hours:
+            await asyncio.sleep(0.005)
 
-    def note(subject, payload):
-        beat = json.loads(payload)
-        if beat.get("type") == "Heartbeat":
-            found[beat["service"]] = beat["details"].get("dead_letters", 0)
 
-    await stack.watching.on_message("health.*", note)
-    async with asyncio.timeout(10):
-        while not set(CORES) <= set(found):
-            await asyncio.sleep(0.05)
-    return found
+async def figures(stack, detail):
+    """Return a figure of every service."""
+    return {name: (await figures_of(stack, name))[detail] for name in CORES}
 
 
 # ---- the server dies
@@ -256,9 +275,7 @@ async def test_a_server_killed_while_orders_flow_loses_and_repeats_no_order(undi
     await stack.start()
     try:
         for hours in (0.5, 2.0, 3.5):
-            async with asyncio.timeout(60):
-                while await event_hours(stack) < hours:
-                    await asyncio.sleep(0.005)
+            await reached(stack, hours)
             stack.server.process.kill()
             await asyncio.to_thread(stack.server.process.wait)
             await asyncio.sleep(0.1)
@@ -277,8 +294,7 @@ async def test_a_server_killed_while_orders_flow_loses_and_repeats_no_order(undi
             assert numbers
             for subject, seqs in numbers.items():
                 assert sorted(seqs) == list(range(1, len(seqs) + 1)), subject
-        lost = await lost_by_heartbeat(stack)
-        assert set(lost.values()) == {0.0}
+        assert set((await figures(stack, "messages_lost")).values()) == {0.0}
     finally:
         await stack.stop()
 
@@ -296,21 +312,6 @@ def assert_every_order_ended_once(found):
     assert set(sent) <= set(ends)
     assert {message.order_id for message in found["approved"]} <= set(ends)
     assert named(found["executions"], "OrderUnknown") == []
-
-
-async def lost_by_heartbeat(stack):
-    found = {}
-
-    def note(subject, payload):
-        beat = json.loads(payload)
-        if beat.get("type") == "Heartbeat" and beat["service"] in CORES:
-            found[beat["service"]] = beat["details"]["messages_lost"]
-
-    await stack.watching.on_message("health.*", note)
-    async with asyncio.timeout(10):
-        while not set(CORES) <= set(found):
-            await asyncio.sleep(0.05)
-    return found
 
 
 def test_every_family_of_subjects_is_attacked():
