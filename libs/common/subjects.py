@@ -4,11 +4,13 @@ Broker symbols hold characters NATS forbids or treats as separators (``US30.cash
 everything outside ``[A-Za-z0-9_-]`` is percent-encoded (UTF-8) in a token and decoded on the way back.
 """
 
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 _SAFE = "-_"
 
 
+@lru_cache(maxsize=4_096)
 def encode_token(text: str) -> str:
     """Percent-encode a name so that it is one subject token.
 

@@ -1,6 +1,7 @@
 """What streams there are, how each subject is delivered, who may write and who may read: all of it as data."""
 
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -69,6 +70,7 @@ _EPHEMERAL_ROOTS = frozenset({"health", "alerts", "deadletter"})
 _COMMANDED_ROOTS = frozenset({"control"})
 
 
+@lru_cache(maxsize=4_096)
 def delivery_of(subject: str) -> Delivery:
     """Return how a subject (or a pattern below one root) is delivered.
 

@@ -100,7 +100,7 @@ class Runner:
         self._result_codec = Codec(tuple(self.core.RESULTS)) if self.core.RESULTS else None
         self._codec = Codec(tuple({kind for route in self.core.HEARS for kind in route.kinds} | {Watermark}))
         self._in = metrics.counter("tickwire_service_messages_in_total")
-        self._out = metrics.counter("tickwire_service_messages_out_total")
+        self._out = metrics.counter("tickwire_service_messages_out_total").labels(service=name, root="all")
         self._handle_time = metrics.histogram("tickwire_service_handle_seconds").labels(service=name)
         self._in_by_root: dict[str, Any] = {}
         self._main: asyncio.Task[Any] | None = None
@@ -369,7 +369,7 @@ class Runner:
         for subject, message in outbox:
             await self.bus.publish_payload(subject, message.seq, encode(message), getattr(message, "command_id", ""))
         if outbox:
-            self._out.labels(service=self.name, root="all").inc(len(outbox))
+            self._out.inc(len(outbox))
         while self._untold_poison:
             self._note_poison(self._untold_poison.pop(), _POISON_TOLD)
 

@@ -16,7 +16,7 @@ SYMBOLS = ["EURUSD", "XAUUSD"]
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mount half a megabyte where ticks are stored."""
+    """Mount a disk of 128 KiB where ticks are stored."""
     folder = tmp_path / "state" / "ticks"
     folder.mkdir(parents=True)
     mounted = os.geteuid() == 0 and subprocess.run(
