@@ -43,8 +43,10 @@ from tests.integration.stack.running_stack import RunningStack  # noqa: E402
 
 HOPS = 4
 RATE_PER_S = 1_000
-WARM_S = 4
-MEASURED_S = 10
+WARM_S = 2
+MEASURED_S = 6
+DECIDE_EVERY = (10, 1)
+"""Ticks between two decisions: a busy strategy, and one that decides, signs and stores on every tick."""
 ROUNDS = 3
 THROUGHPUT_TICKS_S = 8 * 86_400.0
 NS = 1_000_000_000
@@ -74,13 +76,13 @@ class Market:
 
     def __init__(self) -> None:
         self._random = np.random.default_rng(5)
-        self._mid, self._ns, self._tick = 110_000.0, START_NS, 0
+        self._mid, self._ns, self.tick = 110_000.0, START_NS, 0
 
     def block(self, ticks: int, apart_ns: int) -> TickBlock:
         times = self._ns + apart_ns * np.arange(1, ticks + 1)
         mids = np.rint(self._mid + np.cumsum(self._random.normal(size=ticks)))
         self._mid, self._ns = float(mids[-1]), int(times[-1])
-        first, self._tick = self._tick + 1, self._tick + ticks
+        first, self.tick = self.tick + 1, self.tick + ticks
         return TickBlock(
             ts_event_ns=self._ns, ts_init_ns=time.time_ns(), symbol=SYMBOL, first_tick=first, time_ns=times,
             bid=(mids - 3) / 1e5, ask=(mids + 3) / 1e5,
@@ -91,15 +93,17 @@ def rows() -> list[dict[str, Any]]:
     """Return the rows of this benchmark."""
     use_fast_loop()
     with tempfile.TemporaryDirectory(prefix="tickwire-bench-") as folder:
-        found = asyncio.run(_latency(Path(folder) / "latency"))
+        found = []
+        for every in DECIDE_EVERY:
+            found += asyncio.run(_latency(Path(folder) / f"latency-{every}", every))
         return [*found, *asyncio.run(_throughput(Path(folder) / "throughput"))]
 
 
 # ---- latency
 
 
-async def _latency(folder: Path) -> list[dict[str, Any]]:
-    stack = RunningStack(folder, _config())
+async def _latency(folder: Path, every: int) -> list[dict[str, Any]]:
+    stack = RunningStack(folder, _config(every))
     stack.state.mkdir(parents=True, exist_ok=True)
     ensure_keys(stack.state)
     (folder / "config.yaml").write_text(yaml.safe_dump(stack.config))
@@ -114,7 +118,7 @@ async def _latency(folder: Path) -> list[dict[str, Any]]:
             await NatsBus.connect(server.url, user=user, password=server.passwords[user])
             for user in ("ingest", "executor", "trainer", "observer", "admin")
         ]
-        world = _World(ingest, executor, trainer, observer, stack.state)
+        world = _World(ingest, executor, trainer, observer, stack.state, every)
         await world.prepare()
         for _ in range(ROUNDS):
             chain.append(await _chain_latencies(admin))
@@ -124,13 +128,11 @@ async def _latency(folder: Path) -> list[dict[str, Any]]:
             relay.kill()
             relay.wait()
         await stack.stop()
-    return [
-        _row(f"tick to approved order, {RATE_PER_S} ticks/s, p{percent}", "us", "bare four-hop chain", flow, chain, percent)
-        for percent in (50, 99)
-    ]
+    what = f"tick to approved order, {RATE_PER_S} ticks/s, {RATE_PER_S // every} decisions/s"
+    return [_row(f"{what}, p{percent}", "us", "bare four-hop chain", flow, chain, percent) for percent in (50, 99)]
 
 
-def _config() -> dict[str, Any]:
+def _config(every: int) -> dict[str, Any]:
     wide = {
         "max_spread_points": 1_000.0, "max_open_positions": 1_000_000, "max_positions_per_symbol": 1_000_000,
         "max_symbol_exposure_x": 100.0, "max_total_exposure_x": 100.0, "max_orders_per_minute": 10_000_000,
@@ -138,7 +140,7 @@ def _config() -> dict[str, Any]:
         "account_max_age_ms": 60_000, "risk_per_trade_pct": 0.01,
     }
     return {
-        "system": {"symbols": [SYMBOL], "decide_on": {"kind": "tick", "every": 1}},
+        "system": {"symbols": [SYMBOL], "decide_on": {"kind": "tick", "every": every}},
         "instruments": {SYMBOL: {}},
         "inference": {
             "signals": {"min_confidence": 0.0, "confirmation": {"enabled": False}}, "drift": {"enabled": False},
@@ -150,9 +152,11 @@ def _config() -> dict[str, Any]:
 class _World:
     """What stands around the three services on a tick's way: feed, account, model, and who looks at the orders."""
 
-    def __init__(self, ingest: NatsBus, executor: NatsBus, trainer: NatsBus, observer: NatsBus, state: Path) -> None:
-        self._ingest, self._executor, self._trainer, self._observer, self._state = (
-            ingest, executor, trainer, observer, state,
+    def __init__(
+        self, ingest: NatsBus, executor: NatsBus, trainer: NatsBus, observer: NatsBus, state: Path, every: int
+    ) -> None:
+        self._ingest, self._executor, self._trainer, self._observer, self._state, self._every = (
+            ingest, executor, trainer, observer, state, every,
         )
         self._market = Market()
         self._seq = self._accounts = 0
@@ -190,7 +194,7 @@ class _World:
         sent = await self._feed()
         await asyncio.sleep(1.0)
         found = [(self._approved[seq] - at_ns) / 1e3 for seq, at_ns in sent.items() if seq in self._approved]
-        assert len(found) > 0.98 * len(sent), f"{len(found)} of {len(sent)} ticks became orders: {self._refused}"
+        assert len(found) > 0.98 * len(sent), f"{len(found)} of {len(sent)} decisions became orders: {self._refused}"
         return found
 
     def _note(self, _: str, payload: bytes) -> None:
@@ -210,7 +214,7 @@ class _World:
             await _until(started + number / RATE_PER_S)
             at_ns = time.time_ns()
             await self._send(self._market.block(1, NS // RATE_PER_S))
-            if number >= WARM_S * RATE_PER_S:
+            if number >= WARM_S * RATE_PER_S and self._market.tick % self._every == 0:
                 sent[self._seq] = at_ns
         return sent
 

@@ -386,7 +386,11 @@ class NatsBus:
             await reader.close()
         for task in list(self._tasks):
             task.cancel()
-        with contextlib.suppress(nats.errors.Error, OSError):
+        if not self._client.is_connected:
+            # The client would write it to the dead connection.
+            self._client._pending = []
+            self._client._pending_data_size = 0
+        with contextlib.suppress(nats.errors.Error, OSError, RuntimeError):
             await self._client.close()
 
 

@@ -41,7 +41,10 @@ def main(name: str, section: type[msgspec.Struct], build: Build) -> None:
 def run_process(
     name: str, section: type[msgspec.Struct], serve: Callable[[dict[str, Any], ServiceContext], Awaitable[None]]
 ) -> None:
-    """Read the config, connect to the bus and serve; 0 after a clean stop, 2 for a wrong setting or unusable data, 1 for a failure."""
+    """Read the config, connect to the bus and serve.
+
+    The exit code is 0 after a clean stop, 2 for a wrong setting or unusable data, 1 for a failure.
+    """
     parser = argparse.ArgumentParser(prog=f"python -m services.{name}")
     parser.add_argument("--config", default=None, help="config file (YAML)")
     arguments = parser.parse_args()

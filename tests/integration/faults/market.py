@@ -10,8 +10,8 @@ from tests.integration.stack.running_stack import RunningStack
 from tickwire.tally import Tally
 
 SYMBOLS = ["EURUSD", "XAUUSD"]
-HOURS = 5.0
-FREE_SPEED = 2_400.0
+HOURS = 7.0
+FREE_SPEED = 3_600.0
 START_NS = 1_704_866_400_000_000_000
 
 

@@ -33,14 +33,14 @@ async def test_a_full_disk_raises_an_alarm_and_ticks_flow_on(small_disk, tmp_pat
         (tmp_path / "state" / "ticks").rmdir()
         (tmp_path / "state" / "ticks").write_text("a file where the folder should be")
     # Several days, so that day files are written while ticks flow.
-    stack = RunningStack(tmp_path, config(False, hours=60.0, speed="max"))
+    stack = RunningStack(tmp_path, config(False, hours=30.0, speed="max"))
     alerts, codec = [], Codec((Alert,))
     try:
         await stack.start()
         await stack.watching.on_message("alerts.*", lambda _, payload: alerts.append(codec.decode(payload)))
         await stack.finished(SYMBOLS, 120)
         assert stack.dead() == []
-        assert await event_hours(stack) > 59.0
+        assert await event_hours(stack) > 29.0
         assert len(await read(stack, "ticks.*")) > 50
         told = [alert for alert in alerts if alert.name == "tick_store_not_written"]
         assert len(told) == 1

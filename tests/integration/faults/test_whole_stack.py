@@ -229,7 +229,11 @@ async def test_garbage_on_every_subject_is_counted_and_changes_nothing(undisturb
     attack = Attack(stack)
     try:
         await attack.prepare()
-        for number, hours in enumerate((0.1, 1.5, 2.5, 3.5)):
+        for number, hours in enumerate((0.1, 2.0)):
+            await reached(stack, hours)
+            await attack.wave(number)
+        first = await first_order_hours(stack)
+        for number, hours in ((2, first), (3, first + 1.0)):
             await reached(stack, hours)
             await attack.wave(number)
         await stack.finished(SYMBOLS, 120)
@@ -261,6 +265,14 @@ async def reached(stack, hours):
             await asyncio.sleep(0.005)
 
 
+async def first_order_hours(stack):
+    """Wait for the first approved order; return how far the market is then."""
+    async with asyncio.timeout(60):
+        while not any(message.symbol in SYMBOLS for message in await read(stack, "orders.approved.>")):
+            await asyncio.sleep(0.02)
+    return await event_hours(stack)
+
+
 async def figures(stack, detail):
     """Return a figure of every service."""
     return {name: (await figures_of(stack, name))[detail] for name in CORES}
@@ -274,7 +286,8 @@ async def test_a_server_killed_while_orders_flow_loses_and_repeats_no_order(undi
     stack = RunningStack(tmp_path, config(lockstep))
     await stack.start()
     try:
-        for hours in (0.5, 2.0, 3.5):
+        first = await first_order_hours(stack)
+        for hours in (first, first + 0.7, first + 1.4):
             await reached(stack, hours)
             stack.server.process.kill()
             await asyncio.to_thread(stack.server.process.wait)

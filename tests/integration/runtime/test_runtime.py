@@ -6,10 +6,17 @@ import random
 import signal
 
 import pytest
+import structlog
 
 from libs.common.bus.server import EmbeddedServer
 from libs.common.codec import Codec
-from libs.common.messages.control import DeadLetter, Halt, Heartbeat
+from libs.common.config import SystemConfig
+from libs.common.messages.control import DeadLetter, Halt, Heartbeat, Watermark
+from libs.common.runtime.input_journal import InputJournal
+from libs.common.runtime.metrics import Metrics
+from libs.common.runtime.runner import Runner
+from libs.common.runtime.service import Service
+from tests.integration.runtime.toy_service import ToyConfig, ToyCore, ToyEffects
 from tests.integration.runtime.toys import Nursery, Toy, connect, expected, hear, tick
 
 LOCKSTEP = {"lockstep": True}
@@ -136,17 +143,22 @@ async def counted(server, count, timeout_s=20.0):
         await observer.close()
 
 
-async def test_sigterm_while_the_bus_is_away_forgets_nothing_that_was_not_sent(nursery, tmp_path):
+@pytest.mark.parametrize("before", [0, 20], ids=["nothing was sent yet", "in the middle"])
+async def test_sigterm_while_the_bus_is_away_forgets_nothing_that_was_not_sent(nursery, tmp_path, before):
     server = EmbeddedServer(tmp_path / "server")
     await server.start()
     ingest = await connect(server, "ingest")
     try:
         toy = await Toy(nursery, server, tmp_path / "toy", symbol="AWAY", delay_s=0.005).start()
         await toy.ready()
-        await publish(ingest, "AWAY", range(1, 201))
+        if before:
+            await publish(ingest, "AWAY", range(1, before + 1))
+            await hear(server, "AWAY", 1, before)
+        await publish(ingest, "AWAY", range(before + 1, 201))
         server.process.kill()
         await asyncio.to_thread(server.process.wait)
-        await asyncio.sleep(0.3)
+        # Long enough to handle all of it: what it leads to is journaled, but no stream has it.
+        await asyncio.sleep(1.5)
         assert await toy.kill(signal.SIGTERM) == 0
         server.launch()
         await toy.start()
@@ -164,12 +176,22 @@ async def test_a_message_that_kills_twice_is_set_aside_and_trading_halts(server,
     await observer.on_message("deadletter.features", lambda _, payload: letters.append(codec.decode(payload)))
     halts = await observer.reader(["control.*"], from_start=False)
     toy = await Toy(nursery, server, tmp_path, system=system, symbol=symbol, poison=30).start()
-    await publish(ingest, symbol, range(1, 61))
+    await publish(ingest, symbol, range(1, 31))
     assert await toy.ended() == 1
     await toy.start()
     assert await toy.ended() == 1
+    handled = asyncio.Event()
+
+    def note(_, payload):
+        mark = Codec((Watermark,)).decode(payload)
+        if mark.stage in ("settled", "handled") and mark.step == 30:
+            handled.set()
+
+    await observer.on_message("health.watermark.features", note)
     await toy.start()
-    await publish(ingest, symbol, range(61, 101))
+    # Nobody waits for what was set aside, although nothing follows it.
+    await asyncio.wait_for(handled.wait(), 10)
+    await publish(ingest, symbol, range(31, 101))
     bars, _ = expected(toy.config, 100, without={30})
     assert await hear(server, symbol, 1, 99) == bars
     halt = (await asyncio.wait_for(halts.batch(), 10))[0].message
@@ -180,6 +202,7 @@ async def test_a_message_that_kills_twice_is_set_aside_and_trading_halts(server,
     # It is told once: a later replay of the same inputs must not halt again what a person has resumed.
     await toy.kill()
     await toy.start()
+    await toy.ready()
     await publish(ingest, symbol, range(101, 121))
     assert await hear(server, symbol, 1, 119) == expected(toy.config, 120, without={30})[0]
     assert len(letters) == 1
@@ -195,6 +218,40 @@ async def test_a_timer_that_kills_twice_does_not_silence_all_others(server, nurs
         assert await toy.ended() == 1
     await toy.start()
     assert await toy.ended() == 1
+
+
+async def test_an_input_is_in_the_journal_before_anything_it_caused_goes_out(server, ingest, tmp_path):
+    features = await connect(server, "features")
+    config = ToyConfig(symbol="FIRST", effect_every=4)
+    folder = tmp_path / "features"
+    service = Service(core=ToyCore(config), effects=ToyEffects(config, tmp_path / "written"))
+    running = Runner(
+        "features", service, SystemConfig(), features, folder, structlog.get_logger(), Metrics(), "0",
+    )
+    behind = []
+    real_publish, real_perform = features.publish_payload, service.effects.perform
+
+    def journaled():
+        return [entry.seq for entry in InputJournal(folder / "inputs").inputs() if entry.subject == "ticks.FIRST"]
+
+    async def publish_payload(subject, seq, *rest):
+        if subject == "bars.FIRST.1s" and seq not in journaled():
+            behind.append((subject, seq))
+        await real_publish(subject, seq, *rest)
+
+    async def perform(effect):
+        if effect.count not in journaled():
+            behind.append(effect.effect_id)
+        return await real_perform(effect)
+
+    features.publish_payload, service.effects.perform = publish_payload, perform
+    task = asyncio.create_task(running.run())
+    await publish(ingest, "FIRST", range(1, 41), pause_s=0.01, burst=10)
+    await hear(server, "FIRST", 2, 10)
+    running.stop()
+    await asyncio.wait_for(task, 10)
+    await features.close()
+    assert behind == []
 
 
 async def test_an_effect_cut_off_by_a_kill_is_performed_again_under_the_same_id(server, nursery, ingest, tmp_path):
