@@ -206,10 +206,17 @@ def _bounds(meta: Any) -> str:
         return ""
     signs = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("min_length", "length >="), ("pattern", "matching"))
     return ", ".join(
-        f"{sign} {value:,}" if isinstance(value, int) else f"{sign} {value}"
+        f"{sign} {_plain(value)}"
         for name, sign in signs
         if (value := getattr(meta, name)) is not None
     )
+
+
+def _plain(bound: Any) -> str:
+    """Return a bound as text; 20 and 20.0 read the same, for Python may hand out either of two equal annotations."""
+    if isinstance(bound, float) and bound.is_integer():
+        bound = int(bound)
+    return f"{bound:,}" if isinstance(bound, int) else str(bound)
 
 
 def _default_text(field: Any) -> str:
