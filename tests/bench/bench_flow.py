@@ -275,7 +275,7 @@ async def _chain_latencies(admin: NatsBus) -> list[float]:
         arrived[codec.decode(payload).first_tick] = now_ns
 
     await admin.on_message(f"chain.{HOPS - 1}", note)
-    await admin._client.flush()
+    await admin.settle()
     market, sent = Market(), {}
     started = time.perf_counter()
     for number in range((WARM_S + MEASURED_S) * RATE_PER_S):
@@ -359,7 +359,7 @@ async def _hear_and_decode(server: EmbeddedServer, payloads: list[bytes], ticks:
             done.set()
 
     await admin.on_message("chain.floor", note)
-    await admin._client.flush()
+    await admin.settle()
     gc.collect()
     started = time.perf_counter()
     for payload in payloads:

@@ -351,7 +351,7 @@ async def test_a_malformed_payload_is_handed_over_as_such(tmp_path):
         ]
         for payload in bad:
             await writer._client.publish("ticks.EURUSD", payload)
-        await writer._client.flush()
+        await writer.settle()
         # The newest message of the subject is garbage, and still the writer finds out where the stream stands.
         await writer.publish(tick(1))
         got = await collect(reader, len(bad) + 1)
@@ -401,14 +401,14 @@ async def test_only_risk_can_write_orders(user, tmp_path_factory, shared_server)
     try:
         heard = []
         await observer.on_message("orders.>", lambda subject, payload: heard.append(payload))
-        await observer._client.flush()
+        await observer.settle()
         forged = OrderRefused(
             ts_event_ns=1, ts_init_ns=1, seq=1, account="paper", symbol="EURUSD", reason=RefusalReason.HALTED,
             observed=0.0, limit=0.0,
         )
         await bus._client.publish("orders.approved.paper.EURUSD", _bytes(forged))
         await bus._client.publish("orders.refused.paper.EURUSD", _bytes(forged))
-        await bus._client.flush()
+        await bus.settle()
         await asyncio.sleep(0.05)
         assert heard == []
         assert "permissions violation" in bus.last_error

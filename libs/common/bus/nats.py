@@ -250,9 +250,18 @@ class NatsBus:
                 async with self._ring_lock:
                     await self._republish(time.monotonic() - 2 * CONFIRM_EVERY_S)
 
+    async def settle(self) -> None:
+        """Return once the server has taken every subscription and publication made so far.
+
+        The client writes its ping past what still waits in its buffer, so the buffer is emptied first; otherwise
+        the answer could come before a subscription was even sent.
+        """
+        await self._client._flush_pending(force_flush=True)
+        await self._client.flush(timeout=5)
+
     async def flush(self) -> None:
         with contextlib.suppress(nats.errors.Error, TimeoutError):
-            await self._client.flush(timeout=5)
+            await self.settle()
         await self.wait_held({subject: ring.newest for subject, ring in self._rings.items()})
 
     async def wait_held(self, sent: Mapping[str, int]) -> None:
@@ -433,7 +442,7 @@ class _NatsReader:
             )
             self._subscriptions.append(subscription)
         # The server must have the subscriptions before the streams are read, or a message could fall between.
-        await self._client.flush(timeout=5)
+        await self._bus.settle()
         if self._bus.failure is not None:
             raise self._bus.failure
         if self._commands:

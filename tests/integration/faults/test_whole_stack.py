@@ -198,7 +198,7 @@ class Attack:
             for subject in own:
                 for payload in garbage(number):
                     await self.publish(name, subject, payload)
-            await self.buses[name]._client.flush()
+            await self.buses[name].settle()
         if number == 0:
             for name, message in true_but_useless(Signer(bytes(32))):
                 await self.buses[name]._client.publish(subject_of(message), encode(message))
@@ -206,7 +206,7 @@ class Attack:
             for name, subject, message in MISPLACED:
                 await self.publish(name, subject, encode(message))
         for bus in self.buses.values():
-            await bus._client.flush()
+            await bus.settle()
 
     async def was_noticed(self):
         """Wait until every dead letter has come."""

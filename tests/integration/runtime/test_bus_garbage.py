@@ -29,7 +29,7 @@ async def test_a_publisher_is_not_led_astray_by_garbage_at_the_end_of_its_subjec
     for number in range(1, 6):
         await ingest.publish(tick(number, "EURUSD"))
     await ingest._client.publish("ticks.EURUSD", last)
-    await ingest._client.flush()
+    await ingest.settle()
     await asyncio.sleep(0.2)
     assert ingest.failure is None
     assert await ingest.held("ticks.EURUSD") == 5
