@@ -41,6 +41,8 @@ RING_BYTES = 64_000_000
 HIGH_WATER = 65_536
 LOST_AFTER_S = 10.0
 _FETCH = 500
+_WEATHER = (nats.errors.Error, nats.js.errors.APIError, TimeoutError, OSError)
+"""What a connection that breaks may raise, its socket's own errors included: try again once it is back."""
 _OVERLAP_S = 5.0
 _REJOIN_OVERLAP_S = 0.5
 _LOOK_BACK_S = 60.0
@@ -191,7 +193,7 @@ class NatsBus:
         while True:
             try:
                 return await self._stored_seq(subject)
-            except (nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+            except _WEATHER:
                 if self._client.is_closed:
                     raise
                 await asyncio.sleep(0.1)
@@ -218,7 +220,7 @@ class NatsBus:
                         if not self._added_since_republish():
                             self._verified.set()
                             return
-            except (nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+            except _WEATHER:
                 await asyncio.sleep(0.1)
 
     def _added_since_republish(self) -> bool:
@@ -246,7 +248,7 @@ class NatsBus:
             await asyncio.sleep(CONFIRM_EVERY_S if self._room.is_set() else 0.05)
             if not self._client.is_connected or not self._verified.is_set():
                 continue
-            with contextlib.suppress(nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+            with contextlib.suppress(*_WEATHER):
                 async with self._ring_lock:
                     await self._republish(time.monotonic() - 2 * CONFIRM_EVERY_S)
 
@@ -268,7 +270,7 @@ class NatsBus:
         """Return once the streams hold every subject up to the given number."""
         waiting = {subject: seq for subject, seq in sent.items() if subject in self._rings}
         while waiting and not self._client.is_closed and self.failure is None:
-            with contextlib.suppress(nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+            with contextlib.suppress(*_WEATHER):
                 for subject, seq in list(waiting.items()):
                     ring = self._rings[subject]
                     if ring.held < seq:
@@ -359,7 +361,7 @@ class NatsBus:
         try:
             store = await self._js.object_store(MODEL_BUCKET)
             await store.put(name, content)
-        except (nats.errors.Error, nats.js.errors.APIError, TimeoutError) as error:
+        except _WEATHER as error:
             raise BusError(f"model store did not take '{name}' ({error})") from error
 
     async def get_object(self, name: str) -> bytes:
@@ -368,7 +370,7 @@ class NatsBus:
             found = await store.get(name)
         except (nats.js.errors.NotFoundError, nats.js.errors.ObjectNotFoundError) as error:
             raise ArtifactError(f"model store holds no object '{name}'") from error
-        except (nats.errors.Error, nats.js.errors.APIError, TimeoutError) as error:
+        except _WEATHER as error:
             raise BusError(f"model store did not answer for '{name}' ({error})") from error
         if found.data is None:
             raise ArtifactError(f"model store's object '{name}' is empty")
@@ -553,7 +555,7 @@ class _NatsReader:
                 try:
                     await self._read_stored(pattern, from_s)
                     break
-                except (nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+                except _WEATHER:
                     await asyncio.sleep(0.1)
         finally:
             self._catching -= 1
@@ -573,7 +575,7 @@ class _NatsReader:
             since_s: float | None = None
             while self._joiner.holes() and not self._closed:
                 for subject in self._joiner.holes():
-                    with contextlib.suppress(nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+                    with contextlib.suppress(*_WEATHER):
                         await self._read_stored(subject, self._since(since_s))
                 since_s = 0.0  # the overlap was too short: look through all of it
                 if not self._joiner.holes():
@@ -601,7 +603,7 @@ class _NatsReader:
                 try:
                     if await self._read_commands():
                         break
-                except (nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+                except _WEATHER:
                     continue
             self._hinted.clear()
             with contextlib.suppress(TimeoutError):
@@ -671,7 +673,7 @@ async def _stored(bus: NatsBus, pattern: str, since_s: float, from_seq: int) -> 
                 pending -= 1
                 yield msg
     finally:
-        with contextlib.suppress(nats.errors.Error, nats.js.errors.APIError, TimeoutError):
+        with contextlib.suppress(*_WEATHER):
             await subscription.unsubscribe()
 
 
