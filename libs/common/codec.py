@@ -1,7 +1,6 @@
 """Messages to JSON and back."""
 
 import functools
-import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -96,10 +95,3 @@ def _integer_fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, ...], tuple[
         if get_origin(hint) is tuple and get_args(hint)[0] not in (str, float, int)
     ]
     return tuple(plain), tuple(tables), tuple(nested)
-
-
-def message_types_of(annotation: Any) -> tuple[type[Message], ...]:
-    """Return the message types a (union) annotation names."""
-    if isinstance(annotation, types.UnionType):
-        return tuple(get_args(annotation))
-    return (annotation,)

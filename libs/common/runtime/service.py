@@ -7,7 +7,6 @@ import msgspec
 
 from libs.common.bus.nats import NatsBus
 from libs.common.core import Core, Effect, EffectResult
-from libs.common.messages.base import Message
 from libs.common.runtime.metrics import Metrics
 
 
@@ -57,9 +56,3 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     core: Core
     effects: Effects | None = None
     observe: Any = None
-
-
-class Observer(Protocol):
-    """Turns messages into metrics."""
-
-    def __call__(self, message: Message) -> None: ...
