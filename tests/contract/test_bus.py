@@ -267,6 +267,23 @@ def _connected(bus):
     return getattr(bus, "connected", True)
 
 
+async def test_what_a_stream_said_it_held_survives_a_kill_in_the_next_moment(harness):
+    """A stream that writes behind its acknowledgement forgets the newest of it when its server is killed."""
+    writer, hearer = await harness.bus("ingest"), await harness.bus("features")
+    for round_ in range(1, 6):
+        for seq in range(200 * (round_ - 1) + 1, 200 * round_ + 1):
+            await writer.publish(tick(seq))
+        await writer.flush()
+        await harness.kill()
+        await harness.restart()
+        async with asyncio.timeout(10):
+            while not (_connected(writer) and _connected(hearer)):
+                await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        late = await hearer.reader(["ticks.*"])
+        assert [item.seq for item in await collect(late, 1_000)] == list(range(1, 1_001))
+
+
 async def test_a_slow_consumer_loses_nothing(harness):
     writer, hearer = await harness.bus("ingest"), await harness.bus("features")
     reader = await hearer.reader(["ticks.*"])

@@ -81,7 +81,7 @@ class MemoryBus:
                 ring = self._rings[subject] = Ring(self._held(subject))
             if ring.add(message.seq, payload, 0.0) and self.server.up:
                 self.server.deliver(subject, payload, self.server.store(subject, payload))
-                ring.confirm(message.seq)
+                ring.confirm(message.seq, 0.0)
         elif kind is Delivery.COMMANDED:
             if not self.server.up:
                 raise BusError(f"{subject}: the bus is down, the command was not stored. Try again.")
@@ -104,10 +104,10 @@ class MemoryBus:
     def reconnected(self) -> None:
         """Send what the streams lack, then let the readers read on."""
         for subject, ring in self._rings.items():
-            ring.confirm(self._held(subject))
+            ring.confirm(self._held(subject), 0.0)
             for seq, payload in list(ring.missing(0.0)):
                 self.server.deliver(subject, payload, self.server.store(subject, payload))
-                ring.confirm(seq)
+                ring.confirm(seq, 0.0)
         for reader in self.readers:
             reader.read_stored()
 
@@ -151,7 +151,7 @@ class MemoryBus:
         except KeyError:
             raise ArtifactError(f"model store holds no object '{name}'") from None
 
-    async def flush(self) -> None:
+    async def flush(self, *, for_s: float = 0.0) -> None:
         while any(len(ring) for ring in self._rings.values()):  # noqa: ASYNC110 - only a restart empties them
             await asyncio.sleep(0.001)
 

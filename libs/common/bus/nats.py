@@ -20,7 +20,7 @@ from nats.micro.service import ServiceConfig
 
 from libs.common import subjects
 from libs.common.bus.protocol import Delivered, ReaderCounts, opened
-from libs.common.bus.sequencing import Joiner, Ring
+from libs.common.bus.sequencing import KEEP_S, Joiner, Ring
 from libs.common.bus.streams import (
     COMMANDS,
     COMMANDS_SEEN,
@@ -143,7 +143,9 @@ class NatsBus:
             raise BusError(f"{subject}: a sequenced message needs its number")
         ring = self._rings.get(subject)
         if ring is None:
-            ring = self._rings[subject] = Ring(await self._stored_seq_waiting(subject))
+            ring = self._rings[subject] = Ring(
+                await self._stored_seq_waiting(subject), keep_s=KEEP_S, keep_bytes=RING_BYTES // 4
+            )
         if not ring.add(seq, payload, time.monotonic()):
             return
         if self._client.is_connected and self._verified.is_set():
@@ -215,6 +217,9 @@ class NatsBus:
         while generation == self.reconnects and not self._client.is_closed:
             try:
                 async with self._ring_lock:
+                    for subject, ring in list(self._rings.items()):
+                        # A server that was killed may have less than it had said.
+                        ring.restarted(await self._stored_seq(subject))
                     while True:
                         await self._republish(time.monotonic())
                         if not self._added_since_republish():
@@ -233,8 +238,9 @@ class NatsBus:
         self._republished_at = sent_before_s
         for subject, ring in list(self._rings.items()):
             if not len(ring):
+                ring.confirm(ring.held, time.monotonic())
                 continue
-            ring.confirm(await self._stored_seq(subject))
+            ring.confirm(await self._stored_seq(subject), time.monotonic())
             missing = list(ring.missing(sent_before_s))
             for _, payload in missing:
                 await self._client.publish(subject, payload)
@@ -261,20 +267,35 @@ class NatsBus:
         await self._client._flush_pending(force_flush=True)
         await self._client.flush(timeout=5)
 
-    async def flush(self) -> None:
+    async def flush(self, *, for_s: float = 0.0) -> None:
         with contextlib.suppress(nats.errors.Error, TimeoutError):
             await self.settle()
-        await self.wait_held({subject: ring.newest for subject, ring in self._rings.items()})
+        await self.wait_held({subject: ring.newest for subject, ring in self._rings.items()}, for_s=for_s)
 
-    async def wait_held(self, sent: Mapping[str, int]) -> None:
-        """Return once the streams hold every subject up to the given number."""
+    async def wait_held(self, sent: Mapping[str, int], *, for_s: float = 0.0) -> None:
+        """Return once the streams hold every subject up to the given number.
+
+        Parameters
+        ----------
+        sent : last number by subject
+        for_s : and have held it for so long on one unbroken connection (see ``sequencing.SETTLED_S``)
+        """
+        while True:
+            await self._wait_held(sent)
+            connection = self.reconnects
+            if for_s > 0.0:
+                await asyncio.sleep(for_s)
+            if for_s <= 0.0 or self._client.is_closed or (connection == self.reconnects and self.connected):
+                return
+
+    async def _wait_held(self, sent: Mapping[str, int]) -> None:
         waiting = {subject: seq for subject, seq in sent.items() if subject in self._rings}
         while waiting and not self._client.is_closed and self.failure is None:
             with contextlib.suppress(*_WEATHER):
                 for subject, seq in list(waiting.items()):
                     ring = self._rings[subject]
                     if ring.held < seq:
-                        ring.confirm(await self._stored_seq(subject))
+                        ring.confirm(await self._stored_seq(subject), time.monotonic())
                     if ring.held >= seq:
                         del waiting[subject]
             if waiting:
@@ -323,6 +344,30 @@ class NatsBus:
             answer = await self._client.request(subject, payload, timeout=timeout_s)
         except (nats.errors.NoRespondersError, nats.errors.TimeoutError) as error:
             raise BusError(f"{subject}: nobody answered") from error
+        return answer.data
+
+    async def ask(
+        self, subject: str, payload: bytes, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Send a request that must not be sent twice and return the answer's bytes.
+
+        Raises
+        ------
+        BusError : it certainly reached nobody
+        TimeoutError : it went out, and no answer came in time
+        """
+        if not self._client.is_connected:
+            # The client would keep it and send it once it is connected again.
+            raise BusError(f"{subject}: the bus is not reached")
+        try:
+            answer = await self._client.request(
+                subject, payload, timeout=timeout_s, headers=dict(headers) if headers else None
+            )
+        except nats.errors.NoRespondersError as error:
+            raise BusError(f"{subject}: nobody listens") from error
+        except (nats.errors.Error, OSError) as error:
+            # The client's own time-out is one of its errors; after any of them the request may have been heard.
+            raise TimeoutError(f"{subject}: no answer within {timeout_s:g} s") from error
         return answer.data
 
     async def request_many(self, subject: str, payload: bytes = b"", wait_s: float = 0.5) -> list[bytes]:

@@ -123,8 +123,14 @@ class Bus(Protocol):
         """Return a stored model bundle; raises ``ArtifactError`` when there is none."""
         ...
 
-    async def flush(self) -> None:
-        """Return once the server has everything published so far and the streams hold what is sequenced."""
+    async def flush(self, *, for_s: float = 0.0) -> None:
+        """Return once the server has everything published so far and the streams hold what is sequenced.
+
+        Parameters
+        ----------
+        for_s : and have held it for so long on one unbroken connection: before a process ends, long enough for the
+            server to have written it down
+        """
         ...
 
     async def close(self) -> None: ...

@@ -7,6 +7,10 @@ from typing import Generic, TypeVar
 from libs.common import subjects
 
 Item = TypeVar("Item")
+KEEP_S = 3.0
+"""How long a message is kept after a stream was seen to hold it: far longer than a server takes to write it down."""
+SETTLED_S = 0.5
+"""After so long a stream's server has written down what it held, also where it acknowledges before that."""
 
 
 class Joiner(Generic[Item]):
@@ -148,37 +152,80 @@ class Joiner(Generic[Item]):
 
 
 class Ring:
-    """What one publisher has sent on one subject and the stream is not yet known to hold.
+    """What one publisher has sent on one subject and the stream may yet lose.
+
+    A stream that writes to its file behind the acknowledgement can say that it holds a message and, killed in the
+    next moment, come back without it. So what is held is kept for a while longer, and given back by ``restarted``.
 
     Parameters
     ----------
     held : the last sequence number the stream was known to hold when the ring was made
+    keep_s : how long a message is kept after the stream was seen to hold it (up to twice as long)
+    keep_bytes : most bytes of such messages; the oldest go first
     """
 
-    def __init__(self, held: int) -> None:
+    def __init__(self, held: int, keep_s: float = 0.0, keep_bytes: int = 0) -> None:
         self.held = held
         self.newest = held
         self.bytes = 0
+        self._keep_s = keep_s
+        self._keep_bytes = keep_bytes
         self._entries: deque[tuple[int, bytes, float]] = deque()
+        self._kept: deque[tuple[int, bytes, float]] = deque()
+        self._kept_bytes = 0
+        self._safe_next, self._safe_from_s = 0, 0.0
 
     def add(self, seq: int, payload: bytes, at_s: float) -> bool:
         """Keep a message; return False when the stream holds it already (it is not to be sent)."""
         if seq <= self.held:
+            if self._keep_s > 0.0 and (not self._kept or seq > self._kept[-1][0]):
+                self._kept.append((seq, payload, at_s))
+                self._kept_bytes += len(payload)
             return False
         self._entries.append((seq, payload, at_s))
         self.newest = seq
         self.bytes += len(payload)
         return True
 
-    def confirm(self, held: int) -> None:
-        """Forget what the stream holds."""
+    def confirm(self, held: int, at_s: float) -> None:
+        """Note what the stream holds now, and forget what it has held for long enough."""
         self.held = max(self.held, held)
         while self._entries and self._entries[0][0] <= self.held:
-            self.bytes -= len(self._entries.popleft()[1])
+            entry = self._entries.popleft()
+            self.bytes -= len(entry[1])
+            self._kept.append(entry)
+            self._kept_bytes += len(entry[1])
+        if at_s >= self._safe_from_s:
+            self._forget(self._safe_next)
+            self._safe_next, self._safe_from_s = self.held, at_s + self._keep_s
+        if self._keep_s <= 0.0:
+            self._forget(self.held)
+        while self._kept_bytes > self._keep_bytes:
+            self._forget(self._kept[0][0])
+
+    def restarted(self, held: int) -> None:
+        """Note what the stream holds after its server may have been killed; what it lost is missing again."""
+        self.held = held
+        while self._kept and self._kept[-1][0] > held:
+            entry = self._kept.pop()
+            self._kept_bytes -= len(entry[1])
+            self._entries.appendleft(entry)
+            self.bytes += len(entry[1])
+        self._safe_next = min(self._safe_next, held)
 
     def missing(self, sent_before_s: float) -> Iterable[tuple[int, bytes]]:
         """Return what was sent before a moment and is still not held, in order."""
         return [(seq, payload) for seq, payload, at_s in self._entries if at_s <= sent_before_s]
 
+    def _forget(self, held: int) -> None:
+        while self._kept and self._kept[0][0] <= held:
+            self._kept_bytes -= len(self._kept.popleft()[1])
+
     def __len__(self) -> int:
+        """Return how many messages the stream is not known to hold."""
         return len(self._entries)
+
+    @property
+    def kept(self) -> int:
+        """How many messages are kept although the stream holds them."""
+        return len(self._kept)

@@ -13,6 +13,7 @@ import msgspec
 from libs.common import subjects
 from libs.common.bus.nats import NatsBus
 from libs.common.bus.protocol import Delivered
+from libs.common.bus.sequencing import SETTLED_S
 from libs.common.bus.streams import Delivery, delivery_of, seen_key
 from libs.common.codec import Codec, encode
 from libs.common.config import SystemConfig
@@ -181,7 +182,7 @@ class Runner:
         try:
             async with asyncio.timeout(_DRAIN_S):
                 await self._send_outbox()
-                await self.bus.flush()
+                await self.bus.flush(for_s=SETTLED_S)
         except TimeoutError:
             self._log_not_drained()
             return False
@@ -547,7 +548,7 @@ class Runner:
         """Write a snapshot once the streams hold all that was published before it."""
         self._keeping = True
         try:
-            await self.bus.wait_held(snapshot.sent)
+            await self.bus.wait_held(snapshot.sent, for_s=SETTLED_S)
             await asyncio.to_thread(self._save, snapshot)
         finally:
             self._keeping = False

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from libs.common.bus.sequencing import Joiner, Ring
+from libs.common.bus.sequencing import KEEP_S, Joiner, Ring
 
 SUBJECTS = ("ticks.A", "ticks.B")
 PATTERN = "ticks.*"
@@ -151,10 +151,20 @@ def test_what_nobody_holds_is_counted_and_the_rest_goes_on_in_order(numbers, roo
 
 
 class Stream:
-    """What a server keeps of one subject."""
+    """What a server keeps of one subject; killed, it forgets some of what came in the last seconds."""
 
     def __init__(self):
         self.kept = []
+        self.at_s = {}
+
+    def take(self, number, now_s):
+        self.kept.append(number)
+        self.at_s[number] = now_s
+
+    def kill(self, count, now_s):
+        while count and self.kept and self.at_s[self.kept[-1]] > now_s - KEEP_S:
+            self.kept.pop()
+            count -= 1
 
     @property
     def held(self):
@@ -166,6 +176,7 @@ ring_actions = st.lists(
         st.tuples(st.just("publish"), st.booleans()),
         st.tuples(st.just("check"), st.floats(0.0, 3.0)),
         st.tuples(st.just("restart"), st.integers(0, 10)),
+        st.tuples(st.just("kill"), st.integers(0, 10)),
     ),
     max_size=60,
 )
@@ -176,14 +187,14 @@ ring_actions = st.lists(
 def test_a_stream_ends_up_holding_everything_in_order_whatever_was_lost_on_the_way(script):
     """Losses come as the end of a connection's life: once one is lost, all are until the next check."""
     stream, now_s, seq, broken = Stream(), 0.0, 0, False
-    ring = Ring(stream.held)
+    ring = Ring(stream.held, KEEP_S, 1_000)
 
     def send(number):
-        stream.kept.append(number)
+        stream.take(number, now_s)
 
     def check(age_s):
         nonlocal broken
-        ring.confirm(stream.held)
+        ring.confirm(stream.held, now_s)
         for number, payload in ring.missing(now_s - age_s):
             assert payload == b"%d" % number
             send(number)
@@ -199,19 +210,20 @@ def test_a_stream_ends_up_holding_everything_in_order_whatever_was_lost_on_the_w
                 send(seq)
         elif name == "check":
             check(0.0)
+        elif name == "kill":
+            stream.kill(argument, now_s)
+            ring.restarted(stream.held)
+            check(0.0)
         else:
             # A restarted publisher begins again some way back, with the same numbers.
-            ring, broken = Ring(stream.held), False
-            for number in range(max(seq - argument, 0) + 1, seq + 1):
+            ring, broken = Ring(stream.held, KEEP_S, 1_000), False
+            safe = max((number for number in stream.kept if stream.at_s[number] <= now_s - KEEP_S), default=0)
+            for number in range(min(max(seq - argument, 0), safe) + 1, seq + 1):
                 assert ring.add(number, b"%d" % number, now_s) == (number > stream.held)
-            if seq - argument < stream.held or argument >= seq:
-                check(0.0)
-            else:
-                seq = stream.held
-                ring = Ring(stream.held)
+            check(0.0)
     check(0.0)
     assert stream.kept == list(range(1, seq + 1))
-    ring.confirm(stream.held)
+    ring.confirm(stream.held, now_s)
     assert len(ring) == 0
     assert ring.bytes == 0
     assert ring.newest == seq
@@ -222,8 +234,33 @@ def test_only_what_was_sent_before_a_moment_is_sent_again():
     for seq in (1, 2, 3):
         ring.add(seq, b"x", float(seq))
     assert [seq for seq, _ in ring.missing(2.0)] == [1, 2]
-    ring.confirm(1)
+    ring.confirm(1, 9.0)
     assert [seq for seq, _ in ring.missing(2.0)] == [2]
-    ring.confirm(0)
+    ring.confirm(0, 9.0)
     assert ring.held == 1
     assert not ring.add(1, b"x", 9.0)
+
+
+def test_what_a_killed_server_took_with_it_is_missing_again_until_it_was_held_for_long_enough():
+    ring = Ring(0, keep_s=3.0, keep_bytes=100)
+    for seq in (1, 2, 3):
+        ring.add(seq, b"x", 0.0)
+    ring.confirm(3, 1.0)
+    assert (len(ring), ring.kept) == (0, 3)
+    ring.restarted(1)
+    assert [seq for seq, _ in ring.missing(9.0)] == [2, 3]
+    ring.confirm(3, 4.0)
+    ring.confirm(3, 8.0)
+    assert ring.kept == 0
+    ring.restarted(1)
+    assert ring.missing(9.0) == []
+
+
+def test_what_is_kept_longer_has_a_limit_of_its_own():
+    ring = Ring(0, keep_s=3.0, keep_bytes=2)
+    for seq in range(1, 6):
+        ring.add(seq, b"x", 0.0)
+    ring.confirm(5, 0.5)
+    assert (ring.kept, ring.bytes) == (2, 0)
+    ring.restarted(0)
+    assert [seq for seq, _ in ring.missing(9.0)] == [4, 5]
