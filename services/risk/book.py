@@ -19,6 +19,8 @@ from libs.common.trading.money import Rate, cross_rates, margin_ccy
 
 _TRIM_AT = 64
 """Old approvals are dropped this many at a time: shifting the list costs more than keeping a few."""
+_KEYS_AT_LEAST = 1_024
+"""So many keys are kept without asking whether their positions are still there."""
 _MAGIC_KEY_BITS = 48
 """A position's magic number carries this much of the id of the order that opened it."""
 
@@ -87,7 +89,8 @@ class BookState(msgspec.Struct):
 
     Parameters
     ----------
-    own_keys : the magic keys (first 48 bits of the order id) of positions that our orders opened
+    own_keys : the magic keys (first 48 bits of the order id) of positions that our orders opened; keys of positions
+        long gone are dropped once there are twice as many as were needed (``keys_needed``) the last time
     peak_equity_ccy : highest equity since the start, or since a person accepted a drawdown
     accepted_peak_ccy : the account's own peak at that acceptance; it counts again only when exceeded
     commands : ids of commands obeyed, so that a repeated one does nothing
@@ -99,6 +102,7 @@ class BookState(msgspec.Struct):
     orders: dict[str, OpenOrder] = {}
     recent: list[RecentOrder] = []
     own_keys: dict[int, bool] = {}
+    keys_needed: int = 0
     halt: HaltState | None = None
     flattening: bool = False
     peak_equity_ccy: float = 0.0
@@ -336,14 +340,20 @@ class Book:
         state.peak_equity_ccy = max(
             (value for value in (state.peak_equity_ccy, peak, account.equity_ccy) if math.isfinite(value)), default=0.0
         )
-        held_keys = {magic_key(position.magic) for position in account.positions if position.magic}
-        in_flight = {order_key(order_id) for order_id in state.orders}
-        in_flight |= {order_key(order.order_id) for order in state.recent}
-        state.own_keys = {key: True for key in state.own_keys if key in held_keys or key in in_flight}
+        if len(state.own_keys) > 2 * max(state.keys_needed, _KEYS_AT_LEAST):
+            self._drop_old_keys(account)
         for order in list(state.orders.values()):
             waited_long = account.ts_event_ns > order.settled_ns + grace_ns
             if order.stage == "settled" and (waited_long or self._is_shown(order)):
                 del state.orders[order.order_id]
+
+    def _drop_old_keys(self, account: AccountSnapshot) -> None:
+        state = self.state
+        needed = {magic_key(position.magic) for position in account.positions if position.magic}
+        needed |= {order_key(order_id) for order_id in state.orders}
+        needed |= {order_key(order.order_id) for order in state.recent}
+        state.own_keys = {key: True for key in state.own_keys if key in needed}
+        state.keys_needed = len(state.own_keys)
 
     def _is_shown(self, order: OpenOrder) -> bool:
         if order.purpose is OrderPurpose.OPEN:

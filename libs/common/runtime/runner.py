@@ -104,6 +104,8 @@ class Runner:
         self._out = metrics.counter("tickwire_service_messages_out_total").labels(service=name, root="all")
         self._handle_time = metrics.histogram("tickwire_service_handle_seconds").labels(service=name)
         self._in_by_root: dict[str, Any] = {}
+        self._handled: list[Message] = []
+        self._heard: dict[str, int] = {}
         self._main: asyncio.Task[Any] | None = None
         self._giving_up: asyncio.TimerHandle | None = None
         self._poison = self._read_poison()
@@ -241,10 +243,14 @@ class Runner:
             self._handle_free(started + _CHUNK_S)
         else:
             self._handle_lockstep(started + _CHUNK_S)
-        self._handle_time.observe(time.perf_counter() - started)
+        taken_s = time.perf_counter() - started
         self.journal.flush()
-        await self._send_outbox()
+        sent = await self._send_outbox()
         await self._send_marks()
+        if sent:
+            # What was sent leaves when the loop comes round; what is only counted waits until it has.
+            await asyncio.sleep(0)
+        self._count(taken_s)
         if self._snapshot_due and not self._pending_effects and not self._outbox:
             self._snapshot_due = False
             self._note_whole_since()
@@ -338,21 +344,28 @@ class Runner:
         if self.lockstep is not None and isinstance(message, TickBlock):
             self.lockstep.handled_ticks(step)
         if not self.replaying:
-            self._count_in(subject)
-            if self.service.observe is not None:
-                self.service.observe(message)
+            root = subject.partition(".")[0]
+            self._heard[root] = self._heard.get(root, 0) + 1
+            self._handled.append(message)
         for output in outputs:
             if isinstance(output, Effect):
                 self._ask(output, step)
             else:
                 self._queue(output, step)
 
-    def _count_in(self, subject: str) -> None:
-        root = subject.partition(".")[0]
-        counter = self._in_by_root.get(root)
-        if counter is None:
-            counter = self._in_by_root[root] = self._in.labels(service=self.name, root=root)
-        counter.inc()
+    def _count(self, taken_s: float) -> None:
+        """Bring the metrics up to date with the turn that was just taken."""
+        self._handle_time.observe(taken_s)
+        for root, count in self._heard.items():
+            counter = self._in_by_root.get(root)
+            if counter is None:
+                counter = self._in_by_root[root] = self._in.labels(service=self.name, root=root)
+            counter.inc(count)
+        self._heard.clear()
+        handled, self._handled = self._handled, []
+        if self.service.observe is not None:
+            for message in handled:
+                self.service.observe(message)
 
     # ---- outputs
 
@@ -361,11 +374,12 @@ class Runner:
         changes: dict[str, int] = {"step": step}
         if delivery_of(subject) is Delivery.SEQUENCED:
             changes["seq"] = self.sent[subject] = self.sent.get(subject, 0) + 1
-        if not self.replaying and self.service.observe is not None:
-            self.service.observe(output)
+        if not self.replaying:
+            self._handled.append(output)
         self._outbox.append((subject, msgspec.structs.replace(output, ts_init_ns=time.time_ns(), **changes)))
 
-    async def _send_outbox(self) -> None:
+    async def _send_outbox(self) -> bool:
+        """Publish what the core said; return whether there was anything."""
         outbox, self._outbox = self._outbox, []
         for subject, message in outbox:
             await self.bus.publish_payload(subject, message.seq, encode(message), getattr(message, "command_id", ""))
@@ -373,6 +387,7 @@ class Runner:
             self._out.inc(len(outbox))
         while self._untold_poison:
             self._note_poison(self._untold_poison.pop(), _POISON_TOLD)
+        return bool(outbox)
 
     async def _send_marks(self, repeat: bool = False) -> None:
         if self.lockstep is not None:
