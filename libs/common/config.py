@@ -84,6 +84,13 @@ class BusConfig(Settings, frozen=True, kw_only=True):
     max_stream_bytes: Annotated[int, Meta(gt=1_000_000)] = 2_000_000_000
 
 
+CalcMode = Literal[
+    "auto", "forex", "forex_no_leverage", "futures", "cfd", "cfd_index", "cfd_leverage", "exch_stocks", "exch_futures",
+    "exch_options", "exch_options_margin", "exch_bonds", "exch_stocks_moex", "exch_bonds_moex", "collateral",
+]
+"""MetaTrader's ways to work out profit and margin."""
+
+
 class InstrumentConfig(Settings, frozen=True, kw_only=True):
     """What the broker says of a symbol (section ``instruments``, keyed by symbol).
 
@@ -97,6 +104,11 @@ class InstrumentConfig(Settings, frozen=True, kw_only=True):
     swap_long_points, swap_short_points : per lot and night, points
     commission_per_lot_ccy : account currency per lot and side, >= 0
     session : trading session, ``fx`` (Sunday 17:00 to Friday 17:00 New York) or ``always``
+    calc_mode : how profit and margin are worked out (MetaTrader's SYMBOL_CALC_MODE_*); ``auto``: forex when margin and
+        profit currency differ, else a CFD with leverage
+    tick_size : smallest step of a price; 0: one point
+    tick_value : what such a step is worth per lot, profit currency (futures, options); 0: by the contract size
+    face_value : of a bond, whose price is a percentage of it
     """
 
     digits: Annotated[int, Meta(ge=0, le=8)] = 5
@@ -111,11 +123,66 @@ class InstrumentConfig(Settings, frozen=True, kw_only=True):
     swap_short_points: float = 0.0
     commission_per_lot_ccy: Annotated[float, Meta(ge=0)] = 3.5
     session: Literal["fx", "always"] = "fx"
+    calc_mode: CalcMode = "auto"
+    tick_size: Annotated[float, Meta(ge=0)] = 0.0
+    tick_value: Annotated[float, Meta(ge=0)] = 0.0
+    face_value: Annotated[float, Meta(ge=0)] = 0.0
 
     @property
     def point(self) -> float:
         """Size of one point in price units."""
         return float(10.0**-self.digits)
+
+
+class Mt5Config(Settings, frozen=True, kw_only=True):
+    """Which MetaTrader 5 terminal ingest and executor ask, each through a worker of its own (section ``mt5``).
+
+    Parameters
+    ----------
+    backend : ``real``: the MetaTrader5 package; ``sim``: the simulated terminal at ``connect``
+    connect : host:port of the simulated terminal
+    token : proves to the simulated terminal that we may speak to it, normally ``secret://TICKWIRE_TERMINAL_TOKEN``
+    python : what starts the worker's Python; empty: this one. On Linux with a real terminal
+        ``[wine, C:/python/python.exe]``
+    path : of terminal64.exe; empty: the terminal last used
+    login, server : of the account; 0 and empty: the one the terminal is logged in to
+    password : of the account, normally ``secret://TICKWIRE_MT5_PASSWORD``; empty: the one the terminal keeps
+    portable : start the terminal with ``/portable``
+    server_zone : the broker's clock where it was not measured: ``NY+7`` (most brokers), ``EET`` (European dates),
+        ``UTC``, ``+03:00``
+    symbols : canonical symbol -> the broker's name, where it is not found by itself (``US30: US30.cash``)
+    """
+
+    backend: Literal["real", "sim"] = "real"
+    connect: str = ""
+    token: str = ""
+    python: tuple[str, ...] = ()
+    path: str = ""
+    login: Annotated[int, Meta(ge=0)] = 0
+    password: str = ""
+    server: str = ""
+    portable: bool = False
+    server_zone: str = "NY+7"
+    symbols: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if self.backend == "sim" and not self.connect:
+            raise ValueError("backend 'sim' needs connect: host:port of the simulated terminal")
+
+
+class SweepConfig(Settings, frozen=True, kw_only=True):
+    """Where the trials of ``tickwire sweep`` and ``tickwire walk-forward`` run (section ``sweep``).
+
+    Parameters
+    ----------
+    executor : ``processes`` of this machine, or ``ray``: tasks of a Ray cluster (``pip install ray``)
+    workers : trials at once; 0: one per core, or as many as the cluster takes
+    ray_address : of a running cluster, ``auto`` or ``ray://host:10001``; empty: one is started on this machine
+    """
+
+    executor: Literal["processes", "ray"] = "processes"
+    workers: Annotated[int, Meta(ge=0, le=4_096)] = 0
+    ray_address: str = ""
 
 
 COMMON_SECTIONS: dict[str, Any] = {
@@ -124,6 +191,11 @@ COMMON_SECTIONS: dict[str, Any] = {
     "instruments": dict[str, InstrumentConfig],
 }
 """Sections every service may read; each service adds its own under its own name."""
+SHARED_SECTIONS: dict[str, tuple[Any, frozenset[str]]] = {
+    "mt5": (Mt5Config, frozenset({"ingest", "executor"})),
+    "sweep": (SweepConfig, frozenset()),
+}
+"""Sections some services share, and which: nobody else needs the secrets in them. None reads those of commands."""
 
 
 def read_config(
@@ -146,7 +218,7 @@ def read_config(
     ConfigError : naming file, key, problem and remedy
     """
     raw = _read_yaml(path)
-    known = set(COMMON_SECTIONS) | set(sections) | KNOWN_SERVICES
+    known = set(COMMON_SECTIONS) | set(SHARED_SECTIONS) | set(sections) | KNOWN_SERVICES
     for name, section in raw.items():
         if name not in known:
             raise ConfigError(f"{path}: unknown section '{name}'{_nearest(str(name), known)}")
@@ -154,7 +226,8 @@ def read_config(
             raise ConfigError(f"{path}: section '{name}' must hold keys (key: value), not {section!r}")
     _apply_environment(raw, environ, known)
     result = {}
-    for name, kind in {**COMMON_SECTIONS, **sections}.items():
+    shared = {name: kind for name, (kind, users) in SHARED_SECTIONS.items() if users & set(sections)}
+    for name, kind in {**COMMON_SECTIONS, **shared, **sections}.items():
         value = _resolve_secrets(raw.get(name) or {}, environ, f"{path}: {name}")
         result[name] = _convert(value, kind, f"{path or 'config'}: {name}")
     return result

@@ -58,6 +58,16 @@ class BrokerError(TickwireError):
 class OutcomeUncertain(BrokerError):
     """The terminal never said whether the order arrived. Do not resend: reconcile by ``order_id``."""
 
-    def __init__(self, order_id: str, retcode: int | None) -> None:
+    def __init__(self, order_id: str, retcode: int | None, reason: str = "") -> None:
         self.order_id, self.retcode = order_id, retcode
-        super().__init__(f"outcome of order {order_id} unknown (retcode {retcode})")
+        super().__init__(f"outcome of order {order_id} unknown (retcode {retcode})" + (f": {reason}" if reason else ""))
+
+
+def last_line_in(error: BaseException, file: str) -> int:
+    """Return the last line of a file that an error passed through; 0 for none."""
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

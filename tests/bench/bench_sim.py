@@ -1,4 +1,4 @@
-"""How fast the simulated terminal lets the market move, beside a bare compiled loop over the same ticks."""
+"""How fast the simulated terminal lets the market move and handles orders, beside a bare compiled loop."""
 
 import time
 from collections.abc import Callable
@@ -18,6 +18,8 @@ from libs.common.trading.instrument import Instrument
 TICKS = 2_000_000
 LIVE_TICKS = 2_000
 REPEATS = 7
+ORDERS = 20_000
+TICKS_PER_ORDER = 47
 START_NS = 1_398_938_400_000_000_000
 STEP_NS = 10_000_000
 
@@ -59,6 +61,73 @@ def terminal_with(positions: int) -> SimulatedTerminal:
     return terminal
 
 
+def terminal_waiting(orders: int) -> SimulatedTerminal:
+    """Return a terminal with so many limit and stop orders resting around the market, none of them within reach."""
+    terminal = terminal_with(0)
+    for k in range(orders):
+        away = 0.02 + 0.00001 * (k // 4)
+        kind, level = (
+            (mt5.ORDER_TYPE_BUY_LIMIT, 1.1 - away), (mt5.ORDER_TYPE_SELL_LIMIT, 1.1 + away),
+            (mt5.ORDER_TYPE_BUY_STOP, 1.1 + away), (mt5.ORDER_TYPE_SELL_STOP, 1.1 - away),
+        )[k % 4]
+        answer = terminal.order_send({
+            "action": mt5.TRADE_ACTION_PENDING, "symbol": "EURUSD", "volume": 0.01, "type": kind,
+            "price": round(level, 5), "type_filling": mt5.ORDER_FILLING_RETURN,
+        })
+        assert answer is not None
+        assert answer.retcode == mt5.TRADE_RETCODE_DONE
+    return terminal
+
+
+def microseconds_per_order(terminal: SimulatedTerminal, blocks: list[TickBlock]) -> list[float]:
+    """Open a position after one block, close it after the next, and so on; return each order's time with its block."""
+    opening = {
+        "action": mt5.TRADE_ACTION_DEAL, "symbol": "EURUSD", "volume": 0.1, "type": mt5.ORDER_TYPE_BUY, "price": 1.1,
+        "sl": 1.0, "tp": 1.2, "deviation": 10, "comment": "tw:0123456789ab", "type_filling": mt5.ORDER_FILLING_IOC,
+    }
+    closing = opening | {"type": mt5.ORDER_TYPE_SELL, "sl": 0.0, "tp": 0.0}
+    times, held = [], 0
+    for k, block in enumerate(blocks):
+        request = (closing | {"position": held} if held else opening) | {"magic": k + 1}
+        now_ns = block.ts_event_ns
+        began = time.perf_counter()
+        terminal.advance(block)
+        told = terminal.submit(request, str(k), now_ns)
+        times.append((time.perf_counter() - began) * 1e6)
+        assert told[-1].result.retcode == mt5.TRADE_RETCODE_DONE
+        held = 0 if held else told[-1].result.order
+    return times
+
+
+def order_rows() -> list[dict[str, object]]:
+    """Measure orders: one every 47 ticks, first thousands beside last thousands, and beside resting orders."""
+    whole = tick_block(START_NS + 2 * STEP_NS, ORDERS * TICKS_PER_ORDER)
+    blocks = [
+        TickBlock(
+            symbol="EURUSD", first_tick=1, time_ns=whole.time_ns[cut], bid=whole.bid[cut], ask=whole.ask[cut],
+            ts_event_ns=int(whole.time_ns[cut][-1]), ts_init_ns=0,
+        )
+        for cut in (slice(k * TICKS_PER_ORDER, (k + 1) * TICKS_PER_ORDER) for k in range(ORDERS))
+    ]
+    table = []
+    for resting in (0, 1_000):
+        times = microseconds_per_order(terminal_waiting(resting), blocks)
+        first, last = times[ORDERS // 10:ORDERS // 5], times[-ORDERS // 10:]
+        table.append({
+            "name": f"market order and 47 ticks, {resting} orders resting", "unit": "us", "value": median(last),
+            "against": "the same, orders before", "against_value": median(first), "ratio": median(last) / median(first),
+            "n": ORDERS, "min": min(times), "max": max(times),
+        })
+    # By the median: what else the machine does in between is not the simulator's.
+    rates = [1e6 / time_us for time_us in times]
+    table.append({
+        "name": "market orders handled, 47 ticks between, 1000 orders resting", "unit": "orders/s",
+        "value": median(rates), "against": "", "against_value": None, "ratio": None, "n": ORDERS, "min": min(rates),
+        "max": max(rates),
+    })
+    return table
+
+
 def ticks_per_second(work: Callable[[], object], n: int) -> list[float]:
     rates = []
     for _ in range(REPEATS):
@@ -89,10 +158,15 @@ def rows() -> list[dict[str, object]]:
         ours = ticks_per_second(lambda moved=terminal: moved.advance(block), TICKS)
         assert len(terminal.positions_get()) == positions
         table.append(row(f"simulated terminal, {positions} positions with SL and TP", ours, floor, TICKS))
+    for orders in (10, 1_000):
+        waiting = terminal_waiting(orders)
+        ours = ticks_per_second(lambda moved=waiting: moved.advance(block), TICKS)
+        assert waiting.orders_total() == orders
+        table.append(row(f"simulated terminal, {orders} resting orders", ours, floor, TICKS))
     terminal = terminal_with(10)
     ours = ticks_per_second(lambda: [terminal.advance(b) for b in live], LIVE_TICKS)
     table.append(row("simulated terminal, 10 positions, blocks of one tick", ours, single, LIVE_TICKS))
-    return table
+    return table + order_rows()
 
 
 if __name__ == "__main__":

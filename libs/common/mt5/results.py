@@ -306,3 +306,12 @@ class OrderCheckResult(NamedTuple):
     margin_level: float = 0.0
     comment: str = ""
     request: TradeRequest = TradeRequest()
+
+
+class BookInfo(NamedTuple):
+    """One line of the market's depth; ``type`` is BOOK_TYPE_*, ``volume`` whole lots, ``volume_dbl`` exact."""
+
+    type: int = 0
+    price: float = 0.0
+    volume: int = 0
+    volume_dbl: float = 0.0

@@ -40,7 +40,8 @@ OUTCOMES: dict[int, Outcome] = {
     mt5.TRADE_RETCODE_PRICE_CHANGED: Outcome.RETRY_SAFE,
     mt5.TRADE_RETCODE_PRICE_OFF: Outcome.RETRY_SAFE,
     mt5.TRADE_RETCODE_INVALID_EXPIRATION: Outcome.REJECTED,
-    mt5.TRADE_RETCODE_ORDER_CHANGED: Outcome.REJECTED,
+    # "Order state changed": to what, only the books can tell.
+    mt5.TRADE_RETCODE_ORDER_CHANGED: Outcome.UNKNOWN,
     mt5.TRADE_RETCODE_TOO_MANY_REQUESTS: Outcome.RETRY_SAFE,
     mt5.TRADE_RETCODE_NO_CHANGES: Outcome.REJECTED,
     mt5.TRADE_RETCODE_SERVER_DISABLES_AT: Outcome.REJECTED,
@@ -64,7 +65,29 @@ OUTCOMES: dict[int, Outcome] = {
     mt5.TRADE_RETCODE_FIFO_CLOSE: Outcome.REJECTED,
     mt5.TRADE_RETCODE_HEDGE_PROHIBITED: Outcome.REJECTED,
 }
-"""Outcome of every code a server may answer with."""
+"""Outcome of every code a server may answer with, unless ``BY_ACTION`` knows better for the action asked for."""
+
+_CHANGES = (mt5.TRADE_ACTION_SLTP, mt5.TRADE_ACTION_MODIFY)
+
+BY_ACTION: dict[tuple[int, int], Outcome] = {
+    # What was asked for is so already.
+    **{(action, mt5.TRADE_RETCODE_NO_CHANGES): Outcome.DONE for action in _CHANGES},
+    # A pending order that was taken is not executed: follow it.
+    (mt5.TRADE_ACTION_PENDING, mt5.TRADE_RETCODE_DONE): Outcome.PLACED,
+    (mt5.TRADE_ACTION_PENDING, mt5.TRADE_RETCODE_DONE_PARTIAL): Outcome.PLACED,
+    # There is no half of a change or of a removal: whether it is in force, only the books can tell.
+    **{
+        (action, mt5.TRADE_RETCODE_DONE_PARTIAL): Outcome.UNKNOWN
+        for action in (*_CHANGES, mt5.TRADE_ACTION_REMOVE)
+    },
+}
+"""(action, code) -> outcome where it depends on what was asked."""
+
+ACTIONS = (
+    mt5.TRADE_ACTION_DEAL, mt5.TRADE_ACTION_PENDING, mt5.TRADE_ACTION_SLTP, mt5.TRADE_ACTION_MODIFY,
+    mt5.TRADE_ACTION_REMOVE, mt5.TRADE_ACTION_CLOSE_BY,
+)
+"""Everything a terminal can be asked to do."""
 
 COMMENTS: dict[int, str] = {
     mt5.TRADE_RETCODE_REQUOTE: "Requote",
@@ -97,11 +120,10 @@ def outcome_of(retcode: int, action: int = mt5.TRADE_ACTION_DEAL) -> Outcome:
     Parameters
     ----------
     retcode : ``OrderSendResult.retcode``
-    action : of the request; "no changes" means that an SL/TP or order change is already in force
+    action : of the request
     """
-    if retcode == mt5.TRADE_RETCODE_NO_CHANGES and action in (mt5.TRADE_ACTION_SLTP, mt5.TRADE_ACTION_MODIFY):
-        return Outcome.DONE
-    return OUTCOMES.get(retcode, Outcome.UNKNOWN)
+    by_action = BY_ACTION.get((action, retcode))
+    return OUTCOMES.get(retcode, Outcome.UNKNOWN) if by_action is None else by_action
 
 
 def outcome_of_error(code: int, text: str) -> Outcome:

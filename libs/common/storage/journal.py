@@ -153,8 +153,10 @@ class OrderJournal:
                 [(outcome.order_id, outcome.state, outcome.detail, outcome.ts_ns) for outcome in outcomes],
             )
 
-    async def begin_sending(self, order_id: str, ts_ns: int) -> bool:
+    async def begin_sending(self, order_id: str, ts_ns: int, request: str = "") -> bool:
         """Note that an order is about to leave us; True the first time, for ever False after.
+
+        ``request`` is what the broker is handed, JSON, where that is not the intent's request to the letter.
 
         Only the caller that is told True may send. A crash between this and the broker's answer leaves the order in
         doubt, never unsent and unmarked.
@@ -168,9 +170,9 @@ class OrderJournal:
             if await cursor.fetchone() is None:
                 raise StorageError(f"{self._path}: order {order_id} has no intent, so it must not be sent")
             cursor = await self._connection.execute(
-                "INSERT INTO outcomes (order_id, state, detail, ts_ns) VALUES (?, ?, '', ?) "
+                "INSERT INTO outcomes (order_id, state, detail, ts_ns) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (order_id, state) DO NOTHING",
-                (order_id, SENDING, ts_ns),
+                (order_id, SENDING, request, ts_ns),
             )
         return cursor.rowcount == 1
 

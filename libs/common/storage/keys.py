@@ -8,12 +8,16 @@ from pathlib import Path
 from libs.common.errors import ConfigError
 from libs.common.signing import Signer
 
-SIGNERS = ("risk", "trainer")
-"""Who signs: risk its approvals, trainer its bundles."""
+SIGNERS = ("risk", "trainer", "auditor")
+"""Who signs: risk its approvals, trainer its bundles, the auditor what it found."""
+EA_KEY = "ea.key"
+"""The secret that executor and Expert Advisor share, for the message codes of orders."""
 
 
 def ensure_keys(root_dir: Path) -> None:
-    """Create ``keys/<signer>.key`` (32 bytes, mode 0600) and ``keys/<signer>.pub`` where they are missing."""
+    """Create ``keys/<signer>.key`` (32 bytes, mode 0600) and ``keys/<signer>.pub`` where they are missing, and
+    ``keys/ea.key``, the secret shared with Expert Advisors.
+    """
     folder = root_dir / "keys"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for signer in SIGNERS:
@@ -21,6 +25,8 @@ def ensure_keys(root_dir: Path) -> None:
         if not private.exists():
             write_private(private, secrets.token_bytes(32))
         (folder / f"{signer}.pub").write_bytes(Signer(private.read_bytes()).public_bytes)
+    if not (folder / EA_KEY).exists():
+        write_private(folder / EA_KEY, secrets.token_bytes(32))
 
 
 def ensure_passwords(root_dir: Path, users: tuple[str, ...]) -> dict[str, str]:
@@ -53,7 +59,7 @@ def read_key(root_dir: Path, name: str) -> bytes:
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}. Run `tickwire keys init`.") from error
     if len(content) != 32:
-        raise ConfigError(f"{file}: {len(content)} bytes, an Ed25519 key has 32. Run `tickwire keys init`.")
+        raise ConfigError(f"{file}: {len(content)} bytes, a key has 32. Run `tickwire keys init`.")
     if name.endswith(".key") and os.name == "posix" and file.stat().st_mode & 0o077:
         raise ConfigError(f"{file}: readable by other users. Run `chmod 600 {file}`.")
     return content

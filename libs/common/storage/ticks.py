@@ -149,6 +149,16 @@ class TickStore:
             return ()
         return tuple(sorted(decode_token(folder.name) for folder in self._root.iterdir() if folder.is_dir()))
 
+    def last_ns(self, symbol: str) -> int:
+        """Return when the last tick on disk happened, ns UTC; 0 where there is none.
+
+        Raises
+        ------
+        StorageError : when the newest file cannot be read
+        """
+        files = day_files(self._folder(symbol))
+        return int(_read(files[-1])["time_ns"][-1]) if files else 0
+
     def read(self, symbol: str, from_ns: int, to_ns: int) -> Iterator[TickColumns]:
         """Yield the ticks of ``from_ns <= time < to_ns`` that are on disk, in order, file by file.
 

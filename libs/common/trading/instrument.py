@@ -8,6 +8,9 @@ from libs.common.config import InstrumentConfig
 
 _UNITS_PER_LOT = 100_000_000
 """Volumes are compared as integers of 1e-8 lot, the tolerance brokers grant."""
+_POWERS = tuple(10.0**digits for digits in range(9))
+_TICK_VALUED = ("futures", "exch_futures", "exch_options", "exch_options_margin")
+_BONDS = ("exch_bonds", "exch_bonds_moex")
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -45,7 +48,24 @@ class Instrument(msgspec.Struct, frozen=True):
     @property
     def is_forex(self) -> bool:
         """True when a lot is an amount of another currency (or metal) than the profit's; else a CFD."""
+        if self.config.calc_mode != "auto":
+            return self.config.calc_mode in ("forex", "forex_no_leverage")
         return self.config.margin_currency != self.config.profit_currency
+
+    @property
+    def tick_size(self) -> float:
+        """Smallest step of a price, price units: one point unless the broker says otherwise."""
+        return self.config.tick_size or self.point
+
+    @property
+    def value_per_lot(self) -> float:
+        """What one lot gains in profit currency when the price rises by 1.0."""
+        config = self.config
+        if config.calc_mode in _TICK_VALUED:
+            return config.tick_value / self.tick_size if config.tick_value else config.contract_size
+        if config.calc_mode in _BONDS:
+            return config.contract_size * config.face_value / 100.0
+        return 0.0 if config.calc_mode == "collateral" else config.contract_size
 
     def points(self, price: float) -> int:
         """Return the price as the nearest whole number of points.
@@ -56,21 +76,24 @@ class Instrument(msgspec.Struct, frozen=True):
         """
         if not math.isfinite(price):
             raise ValueError(f"{self.symbol}: price {price} has no points")
-        return round(price * 10.0**self.config.digits)
+        return round(price * _POWERS[self.config.digits])
 
     def price(self, points: int) -> float:
         """Return the price that many points stand for: the double nearest to the decimal number."""
-        return points / 10.0**self.config.digits
+        return points / _POWERS[self.config.digits]
 
     def round_price(self, price: float) -> float:
         """Return the nearest price on the grid of points."""
         return self.price(self.points(price))
 
     def is_on_price_grid(self, price: float) -> bool:
-        """Tell whether the price is a whole number of points, to a thousandth of one."""
+        """Tell whether the price is a whole number of points (of ticks, where they are larger), to a thousandth."""
         if not math.isfinite(price):
             return False
-        scaled = price * 10.0**self.config.digits
+        if self.config.tick_size:
+            ticks = price / self.config.tick_size
+            return abs(ticks - round(ticks)) <= 1e-3
+        scaled = price * _POWERS[self.config.digits]
         return abs(scaled - round(scaled)) <= 1e-3
 
     def shift(self, price: float, points: float) -> float:
@@ -120,6 +143,7 @@ class Instrument(msgspec.Struct, frozen=True):
         -------
         False also for a level off the price grid, negative or not finite.
         """
+        scale = _POWERS[self.config.digits]
         reference = self.points(bid if sign > 0 else ask)
         least = max(self.config.stops_level_points, 1)
         for level, direction in ((sl, -sign), (tp, sign)):
@@ -127,7 +151,7 @@ class Instrument(msgspec.Struct, frozen=True):
                 continue
             if level < 0.0 or not self.is_on_price_grid(level):
                 return False
-            if direction * (self.points(level) - reference) < least:
+            if direction * (round(level * scale) - reference) < least:
                 return False
         return True
 

@@ -13,15 +13,17 @@ from libs.common.trading.sessions import (
     in_new_york,
     in_sydney,
     in_tokyo,
+    london_offset_s,
     ny_offset_s,
     server_day,
     server_midnight_ns,
+    sydney_offset_s,
     week_day,
 )
 
 __all__ = [
-    "fx_market_open", "in_london", "in_new_york", "in_sydney", "in_tokyo", "ny_offset_s", "server_day",
-    "server_midnight_ns", "week_day",
+    "fx_market_open", "in_london", "in_new_york", "in_sydney", "in_tokyo", "london_offset_s", "ny_offset_s",
+    "server_day", "server_midnight_ns", "sydney_offset_s", "week_day",
 ]
 
 for _function in list(vars(sessions).values()):

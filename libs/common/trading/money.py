@@ -87,7 +87,7 @@ def profit_ccy(
     495.0495049504951
     """
     config = instrument.config
-    amount = sign * (price_close - price_open) * config.contract_size * volume_lots
+    amount = sign * (price_close - price_open) * instrument.value_per_lot * volume_lots
     if config.profit_currency == account_currency:
         return amount
     if config.margin_currency == account_currency:

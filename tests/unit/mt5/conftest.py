@@ -6,7 +6,7 @@ import pytest
 from libs.common.config import InstrumentConfig
 from libs.common.messages.market import TickBlock
 from libs.common.mt5 import constants as mt5
-from libs.common.mt5.sim import SimulatedTerminal, TerminalSettings
+from libs.common.mt5.sim import SimulatedTerminal, SymbolTerms, TerminalSettings
 from libs.common.trading.instrument import Instrument
 
 THURSDAY_NS = 1_398_938_400_000_000_000  # 2014-05-01 10:00 UTC, 13:00 on the broker's clock
@@ -25,9 +25,10 @@ CONFIGS = {
 class Market:
     """A terminal with a clock: every tick is one second after the last."""
 
-    def __init__(self, symbols=("EURUSD",), start_ns=THURSDAY_NS, seed=7, configs=None, **settings):
+    def __init__(self, symbols=("EURUSD",), start_ns=THURSDAY_NS, seed=7, configs=None, terms=None, **settings):
         known = {**CONFIGS, **(configs or {})}
         instruments = {symbol: Instrument(symbol, known[symbol]) for symbol in symbols}
+        settings["symbols"] = {symbol: SymbolTerms(**of) for symbol, of in (terms or {}).items()}
         self.terminal = SimulatedTerminal(TerminalSettings(**settings), instruments, seed)
         self.now_ns = start_ns - SECOND_NS
         self.symbol = symbols[0]
@@ -44,6 +45,16 @@ class Market:
         ))
         self.events += told
         return told
+
+    def block(self, *quotes, symbol=None, last=None):
+        """Return quotes a second apart as a block; ``last`` is the price of a trade at each."""
+        time_ns = self.now_ns + SECOND_NS + np.arange(len(quotes)) * SECOND_NS
+        self.now_ns = int(time_ns[-1])
+        return TickBlock(
+            symbol=symbol or self.symbol, first_tick=1, time_ns=time_ns, bid=np.array([q[0] for q in quotes]),
+            ask=np.array([q[1] for q in quotes]), ts_event_ns=self.now_ns, ts_init_ns=self.now_ns,
+            last=np.empty(0) if last is None else np.full(len(quotes), last),
+        )
 
     def submit(self, key="key", **request):
         told = self.terminal.submit(request, key, self.now_ns)

@@ -176,7 +176,7 @@ def test_stops_of_a_position_that_is_gone_cannot_move(quoted):
     (mt5.ORDER_TYPE_SELL_LIMIT, 1.1001, mt5.TRADE_RETCODE_DONE), (mt5.ORDER_TYPE_SELL_LIMIT, 1.1, 10015),
     (mt5.ORDER_TYPE_SELL_STOP, 1.0999, mt5.TRADE_RETCODE_DONE), (mt5.ORDER_TYPE_SELL_STOP, 1.1, 10015),
     (mt5.ORDER_TYPE_BUY_LIMIT, 1.099955, 10015), (mt5.ORDER_TYPE_BUY_LIMIT, math.nan, 10015),
-    (mt5.ORDER_TYPE_BUY_STOP_LIMIT, 1.1003, 10035), (mt5.ORDER_TYPE_BUY, 1.1003, 10013),
+    (mt5.ORDER_TYPE_BUY_STOP_LIMIT, 1.1003, 10015), (mt5.ORDER_TYPE_BUY, 1.1003, 10013),
 ])
 def test_a_pending_order_must_lie_on_its_side_of_the_market(quoted, order_type, price, code):
     assert quoted.pending(order_type, price).retcode == code

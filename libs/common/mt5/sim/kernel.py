@@ -21,7 +21,7 @@ ACCOUNT, OWN, CROSS = 0.0, 1.0, 2.0
 
 
 @kernel_part
-def leg_profit(units: float, cost: float, price: float, figures: Floats) -> float:
+def leg_profit(units: float, cost: float, price: float, figures: Floats | list[float]) -> float:
     """Return the profit of one side's positions in account currency.
 
     Parameters
@@ -39,7 +39,7 @@ def leg_profit(units: float, cost: float, price: float, figures: Floats) -> floa
 
 
 @kernel_part
-def equity_at(figures: Floats, bid: float, ask: float) -> float:
+def equity_at(figures: Floats | list[float], bid: float, ask: float) -> float:
     """Return the account's equity at a quote of the symbol, not rounded to cents."""
     equity: float = figures[FIXED]
     equity += leg_profit(figures[LONG_UNITS], figures[LONG_COST], bid, figures)
@@ -50,11 +50,12 @@ def equity_at(figures: Floats, bid: float, ask: float) -> float:
 
 
 @kernel(types.int64(
-    INTS_IN, FLOATS_IN, FLOATS_IN, types.int64, types.int64, FLOATS_IN, types.boolean, FLOATS_IN, types.float64[::1]
+    INTS_IN, FLOATS_IN, FLOATS_IN, types.int64, types.int64, FLOATS_IN, types.boolean, FLOATS_IN, types.float64[::1],
+    FLOATS_IN, FLOATS_IN,
 ))
 def scan(
     time_ns: Ints, bid: Floats, ask: Floats, start: int, stop_ns: int, lines: Floats, watch_equity: bool,
-    figures: Floats, peak: Floats,
+    figures: Floats, marks: Floats, low_side: Floats, high_side: Floats,
 ) -> int:
     """Find the next tick at which something can happen.
 
@@ -63,10 +64,11 @@ def scan(
     time_ns, bid, ask : (n,) columns of the block, ns UTC and prices
     start : first tick to look at
     stop_ns : a tick at or after this time stops the walk
-    lines : (4,) a bid at or below [0] or at or above [1], an ask at or below [2] or at or above [3] stops it
+    lines : (4,) a low side at or below [0] or at or above [1], a high side at or below [2] or at or above [3] stops it
     watch_equity : whether this symbol's price moves the account at all
     figures : (FIGURES,) the account, see above
-    peak : (1,) highest equity so far, account currency; raised by the ticks before the one found
+    marks : (2,) highest and lowest equity so far, account currency; moved by the ticks before the one found
+    low_side, high_side : (n,) prices that orders and stops wait for: bid and ask, or twice the last trade's price
 
     Returns
     -------
@@ -75,13 +77,15 @@ def scan(
     n = len(time_ns)
     bid_low, bid_high, ask_low, ask_high = lines[0], lines[1], lines[2], lines[3]
     for k in range(start, n):
-        b, a = bid[k], ask[k]
-        if time_ns[k] >= stop_ns or b <= bid_low or b >= bid_high or a <= ask_low or a >= ask_high:
+        low, high = low_side[k], high_side[k]
+        if time_ns[k] >= stop_ns or low <= bid_low or low >= bid_high or high <= ask_low or high >= ask_high:
             return k
         if watch_equity:
+            b, a = bid[k], ask[k]
             equity = equity_at(figures, b, a)
             doubt = figures[DIRECT_MIXED] * (a - b) + figures[INVERSE_MIXED] * (1.0 / b - 1.0 / a)
             if equity - doubt <= figures[STOP_OUT_LINE]:
                 return k
-            peak[0] = max(peak[0], equity)
+            marks[0] = max(marks[0], equity)
+            marks[1] = min(marks[1], equity - doubt)
     return n

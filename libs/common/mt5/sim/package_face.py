@@ -1,9 +1,8 @@
-"""The MetaTrader5 package's own questions, answered from the simulated account."""
+"""The terminal's end of the pipe: the package's questions, answered from the simulated account."""
 
 import datetime
-import fnmatch
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -14,39 +13,38 @@ from libs.common.mt5.results import (
     OrderSendResult,
     SymbolInfo,
     TerminalInfo,
-    Tick,
     TradeDeal,
     TradeOrder,
     TradePosition,
     TradeRequest,
 )
+from libs.common.mt5.sim.descriptions import account_description, level_pct, symbol_description
 from libs.common.mt5.sim.execution import pending_as_order
+from libs.common.mt5.sim.groups import in_group
 from libs.common.mt5.sim.ledger import Ledger
+from libs.common.mt5.sim.market_face import MarketFace, Moment
+from libs.common.mt5.sim.port import AUTH_FAILED, FAILED, NOT_FOUND, SUCCESS, ConnectOptions, LastError
 from libs.common.mt5.sim.request import parse_request
 from libs.common.mt5.sim.server import handle
 from libs.common.mt5.sim.state import OpenPosition, TerminalState
 
-Answer = TypeVar("Answer")
-Moment = int | float | datetime.datetime
-"""A server time: seconds, or a date-time whose ``timestamp()`` is taken."""
-SUCCESS = (mt5.RES_S_OK, "Success")
-NOT_FOUND = (mt5.RES_E_NOT_FOUND, "Terminal: Not found")
-FAILED = (mt5.RES_E_FAIL, "Terminal: Call failed")
 BUILD = 5_000
-_PLACED_OR_DONE = (mt5.TRADE_RETCODE_DONE, mt5.TRADE_RETCODE_PLACED)
+_SIGNS = {mt5.ORDER_TYPE_BUY: 1, mt5.ORDER_TYPE_SELL: -1}
+_ACCEPTED = (mt5.TRADE_RETCODE_DONE, mt5.TRADE_RETCODE_PLACED, mt5.TRADE_RETCODE_DONE_PARTIAL)
 
 
-class PackageFace:
+class PackageFace(MarketFace):
     """Functions of the package with its names and field orders; nothing found is ``()``, an error is ``None``.
+
+    It takes arguments of the right types and does not look at them twice: the package's strictness, its connection and
+    its own answer types are at the pipe's other end (``package.Package``). Give it to ``drop_in.drop_in`` for the whole
+    package as a module, or to ``port.InProcessPort``; put ``ask`` on a wire for a terminal of its own process.
 
     Parameters
     ----------
     ledger : the account they speak of
+    history : what is remembered of ticks and bars; ``None``: nothing, and ``copy_*`` fails
     """
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._last_error = (0, "")
 
     # Connection: a simulated terminal is always there.
 
@@ -55,6 +53,12 @@ class PackageFace:
 
     def shutdown(self) -> bool:
         return self._ok(True)
+
+    def accept_login(self, options: ConnectOptions) -> LastError:
+        """Let a package in: under the account's number and server, or none named; any password will do."""
+        settings = self._ledger.settings
+        known = options.login in (0, settings.login) and options.server in ("", settings.server)
+        return SUCCESS if known else AUTH_FAILED
 
     def version(self) -> tuple[int, int, str]:
         return self._ok((500, BUILD, "01 Jan 2025"))
@@ -65,26 +69,15 @@ class PackageFace:
 
     def terminal_info(self) -> TerminalInfo:
         return self._ok(TerminalInfo(
-            connected=True, trade_allowed=True, build=BUILD, company=self._ledger.settings.server,
-            name="Tickwire simulated terminal", language="English",
+            connected=True, trade_allowed=self._ledger.settings.algo_trading, build=BUILD, maxbars=self._max_bars,
+            codepage=65_001, company=self._ledger.settings.server, name="Tickwire simulated terminal",
+            language="English",
         ))
 
     # Account and symbols.
 
     def account_info(self) -> AccountInfo:
-        ledger, settings = self._ledger, self._ledger.settings
-        equity, margin = ledger.equity(), ledger.margin()
-        return self._ok(AccountInfo(
-            login=settings.login, trade_mode=mt5.ACCOUNT_TRADE_MODE_DEMO, leverage=round(settings.leverage),
-            margin_so_mode=mt5.ACCOUNT_STOPOUT_MODE_PERCENT, trade_allowed=True, trade_expert=True,
-            margin_mode=mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING if settings.hedging
-            else mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
-            currency_digits=settings.currency_digits, balance=ledger.state.balance_ccy,
-            profit=ledger.round_ccy(sum(ledger.floating(p) for p in ledger.positions())), equity=equity,
-            margin=margin, margin_free=ledger.round_ccy(equity - margin), margin_level=_level(equity, margin),
-            margin_so_call=settings.margin_call_pct, margin_so_so=settings.stop_out_pct, name="Simulated",
-            server=settings.server, currency=settings.currency, company="Tickwire",
-        ))
+        return self._ok(account_description(self._ledger))
 
     def symbols_total(self) -> int:
         return self._ok(len(self._ledger.instruments))
@@ -92,24 +85,11 @@ class PackageFace:
     def symbols_get(self, group: str = "*") -> tuple[SymbolInfo, ...]:
         return self._ok(tuple(self._symbol(s) for s in self._ledger.instruments if in_group(s, group)))
 
-    def symbol_select(self, symbol: str, _enable: bool = True) -> bool:
-        return symbol in self._ledger.instruments and self._ok(True)
-
     def symbol_info(self, symbol: str) -> SymbolInfo | None:
         if symbol not in self._ledger.instruments:
             self._no(*NOT_FOUND)
             return None
         return self._ok(self._symbol(symbol))
-
-    def symbol_info_tick(self, symbol: str) -> Tick | None:
-        """Return the quote in force; ``None`` for an unknown symbol or before its first tick."""
-        if symbol not in self._ledger.instruments or not self._ledger.has_quote(symbol):
-            self._no(*NOT_FOUND)
-            return None
-        quote = self._ledger.state.quotes[symbol]
-        msc = self._ledger.clock.msc(quote.time_ns)
-        return self._ok(Tick(time=msc // 1000, bid=quote.bid, ask=quote.ask, time_msc=msc,
-                             flags=mt5.TICK_FLAG_BID | mt5.TICK_FLAG_ASK))
 
     # Positions, orders, history.
 
@@ -195,17 +175,21 @@ class PackageFace:
         trial = self._copy()
         answer = handle(trial, parsed, trial.state.clock_ns)
         equity, margin = trial.equity(), trial.margin()
-        accepted = answer.retcode in _PLACED_OR_DONE
+        accepted = answer.retcode in _ACCEPTED
         return OrderCheckResult(
             retcode=0 if accepted else answer.retcode, balance=trial.state.balance_ccy, equity=equity,
             profit=trial.round_ccy(sum(trial.floating(p) for p in trial.positions())), margin=margin,
-            margin_free=trial.round_ccy(equity - margin), margin_level=_level(equity, margin),
+            margin_free=trial.round_ccy(equity - margin), margin_level=level_pct(equity, margin),
             comment="Done" if accepted else answer.comment, request=parsed,
         )
 
     def order_calc_margin(self, action: int, symbol: str, volume: float, price: float, /) -> float | None:
-        per_lot = self._ledger.margin_per_lot(symbol, price) if symbol in self._ledger.instruments else None
-        if per_lot is None or action not in (mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL):
+        """Return what an order would tie up, account currency; the hedged and the pending are not thought of."""
+        sign = _SIGNS.get(action)
+        per_lot = None
+        if sign is not None and symbol in self._ledger.instruments:
+            per_lot = self._ledger.margin_per_lot(symbol, price, sign)
+        if per_lot is None:
             self._no(*FAILED)
             return None
         return self._ok(self._ledger.round_ccy(volume * per_lot))
@@ -213,11 +197,10 @@ class PackageFace:
     def order_calc_profit(
         self, action: int, symbol: str, volume: float, price_open: float, price_close: float, /
     ) -> float | None:
-        if symbol not in self._ledger.instruments or action not in (mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL):
-            self._no(*FAILED)
-            return None
-        sign = 1 if action == mt5.ORDER_TYPE_BUY else -1
-        profit = self._ledger.profit(symbol, sign, volume, price_open, price_close)
+        sign = _SIGNS.get(action)
+        profit = None
+        if sign is not None and symbol in self._ledger.instruments:
+            profit = self._ledger.profit(symbol, sign, volume, price_open, price_close)
         if profit is None:
             self._no(*FAILED)
             return None
@@ -232,18 +215,11 @@ class PackageFace:
             return None
         return self._ok(parsed)
 
-    def _ok(self, answer: Answer) -> Answer:
-        self._last_error = SUCCESS
-        return answer
-
-    def _no(self, code: int, text: str) -> None:
-        self._last_error = (code, text)
-
     def _copy(self) -> Ledger:
         ledger = self._ledger
         trial = Ledger(ledger.settings, ledger.instruments, ledger.seed)
         lean = msgspec.structs.replace(ledger.state, history_orders=[], history_deals=[], due=[], untold=[])
-        trial.state = msgspec.msgpack.decode(msgspec.msgpack.encode(lean), type=TerminalState)
+        trial.restart(msgspec.msgpack.decode(msgspec.msgpack.encode(lean), type=TerminalState))
         return trial
 
     def _position(self, position: OpenPosition) -> TradePosition:
@@ -253,64 +229,14 @@ class PackageFace:
             ticket=position.ticket, time=opened_msc // 1000, time_msc=opened_msc, time_update=updated_msc // 1000,
             time_update_msc=updated_msc,
             type=mt5.POSITION_TYPE_BUY if position.sign > 0 else mt5.POSITION_TYPE_SELL, magic=position.magic,
-            identifier=position.identifier, reason=mt5.POSITION_REASON_EXPERT, volume=position.volume_lots,
+            identifier=position.identifier, reason=position.reason, volume=position.volume_lots,
             price_open=position.price_open, sl=position.sl, tp=position.tp,
             price_current=quote.bid if position.sign > 0 else quote.ask, swap=position.swap_ccy,
             profit=ledger.floating(position), symbol=position.symbol, comment=position.comment,
         )
 
     def _symbol(self, symbol: str) -> SymbolInfo:
-        ledger, instrument = self._ledger, self._ledger.instruments[symbol]
-        config, quote, settings = instrument.config, ledger.state.quotes[symbol], ledger.settings
-        gain, loss = self._tick_values(symbol)
-        return SymbolInfo(
-            select=True, visible=True, time=ledger.clock.msc(quote.time_ns) // 1000 if quote.bid else 0,
-            digits=instrument.digits, spread=instrument.points(quote.ask) - instrument.points(quote.bid),
-            spread_float=True,
-            trade_calc_mode=mt5.SYMBOL_CALC_MODE_FOREX if instrument.is_forex else mt5.SYMBOL_CALC_MODE_CFDLEVERAGE,
-            trade_mode=mt5.SYMBOL_TRADE_MODE_FULL, trade_stops_level=config.stops_level_points,
-            trade_exemode=mt5.SYMBOL_TRADE_EXECUTION_MARKET if settings.execution == "market"
-            else mt5.SYMBOL_TRADE_EXECUTION_INSTANT,
-            swap_mode=mt5.SYMBOL_SWAP_MODE_POINTS, swap_rollover3days=settings.triple_swap_day + 1,
-            margin_hedged_use_leg=True,
-            expiration_mode=mt5.SYMBOL_EXPIRATION_GTC | mt5.SYMBOL_EXPIRATION_DAY | mt5.SYMBOL_EXPIRATION_SPECIFIED,
-            filling_mode=settings.filling_mode,
-            order_mode=mt5.SYMBOL_ORDER_MARKET | mt5.SYMBOL_ORDER_LIMIT | mt5.SYMBOL_ORDER_STOP
-            | mt5.SYMBOL_ORDER_SL | mt5.SYMBOL_ORDER_TP,
-            bid=quote.bid, ask=quote.ask, point=instrument.point, trade_tick_value=gain,
-            trade_tick_value_profit=gain, trade_tick_value_loss=loss, trade_tick_size=instrument.point,
-            trade_contract_size=config.contract_size, volume_min=config.volume_min, volume_max=config.volume_max,
-            volume_step=config.volume_step, swap_long=config.swap_long_points, swap_short=config.swap_short_points,
-            currency_base=config.margin_currency, currency_profit=config.profit_currency,
-            currency_margin=config.margin_currency, name=symbol, path=symbol,
-        )
-
-    def _tick_values(self, symbol: str) -> tuple[float, float]:
-        """Return what a point up and a point down of one lot are worth; 0.0 while a rate is missing."""
-        ledger, instrument = self._ledger, self._ledger.instruments[symbol]
-        config, quote = instrument.config, ledger.state.quotes[symbol]
-        amount = instrument.point * config.contract_size
-        if config.profit_currency == ledger.settings.currency:
-            return amount, amount
-        if config.margin_currency == ledger.settings.currency:
-            return (amount / quote.ask, amount / quote.bid) if quote.bid else (0.0, 0.0)
-        rate = ledger.rates().get(config.profit_currency)
-        return (amount * rate.gain, amount * rate.loss) if rate else (0.0, 0.0)
-
-
-def in_group(symbol: str, group: str) -> bool:
-    """Tell whether a symbol matches the package's comma-separated masks, ``!`` excluding, applied in order.
-
-    Examples
-    --------
-    >>> in_group("EURUSD", "*,!*JPY"), in_group("USDJPY", "*,!*JPY")
-    (True, False)
-    """
-    inside = False
-    for mask in (part.strip() for part in group.split(",")):
-        if fnmatch.fnmatchcase(symbol.upper(), mask.lstrip("!").upper()):
-            inside = not mask.startswith("!")
-    return inside
+        return symbol_description(self._ledger, symbol, selected=symbol not in self._hidden)
 
 
 def _selected(
@@ -325,7 +251,3 @@ def _selected(
 
 def _seconds(moment: Moment) -> int:
     return int(moment.timestamp() if isinstance(moment, datetime.datetime) else moment)
-
-
-def _level(equity: float, margin: float) -> float:
-    return equity / margin * 100.0 if margin > 0.0 else 0.0

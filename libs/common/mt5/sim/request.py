@@ -10,6 +10,11 @@ _FLOATS = ("volume", "price", "stoplimit", "sl", "tp")
 _SMALL = ("action", "type", "type_filling", "type_time")
 _LARGE = ("magic", "order", "deviation", "position", "position_by")
 _TEXTS = ("symbol", "comment")
+_SMALL_ID = 2**32
+"""A number below this is accepted wherever a number is."""
+_KINDS: dict[str, type[Any]] = {
+    name: float if name in _FLOATS else str if name in _TEXTS else int for name in TradeRequest._fields
+}
 _RANGES = {**dict.fromkeys(_SMALL, (0, 2**32)), **dict.fromkeys(_LARGE, (0, 2**64)), "expiration": (-(2**63), 2**63)}
 
 
@@ -30,21 +35,33 @@ def parse_request(request: Mapping[str, Any]) -> TradeRequest | str:
     'Invalid "volume" argument'
     """
     fields: dict[str, Any] = {}
-    for name in TradeRequest._fields:
-        if name not in request:
+    for name, value in request.items():
+        kind = _KINDS.get(name)
+        if kind is None:
             continue
-        value = request[name]
-        if not _is_accepted(name, value):
-            return f'Invalid "{name}" argument'
+        if type(value) is kind and (
+            kind is float
+            or (kind is int and 0 <= value < _SMALL_ID)
+            or (kind is str and len(value) <= MAX_TEXT_UNITS and value.isascii())
+        ):
+            fields[name] = value
+            continue
+        if not _is_accepted(name, value, kind):
+            # The package looks at its arguments in its own order.
+            wrong = next(n for n, k in _KINDS.items() if n in request and not _is_accepted(n, request[n], k))
+            return f'Invalid "{wrong}" argument'
         # Subclasses (numpy's float64, bool) are taken, and become what they stand for.
-        fields[name] = value if name in _TEXTS else float(value) if name in _FLOATS else int(value)
+        fields[name] = kind(value)
     return TradeRequest(**fields)
 
 
-def _is_accepted(name: str, value: Any) -> bool:
-    if name in _FLOATS:
-        return isinstance(value, float)
-    if name in _TEXTS:
-        return isinstance(value, str) and len(value.encode("utf-16-le", "surrogatepass")) // 2 <= MAX_TEXT_UNITS
+def _is_accepted(name: str, value: Any, kind: type[Any]) -> bool:
+    if not isinstance(value, kind):
+        return False
+    if kind is float:
+        return True
+    if kind is str:
+        units = len(value) if value.isascii() else len(value.encode("utf-16-le", "surrogatepass")) // 2
+        return bool(units <= MAX_TEXT_UNITS)
     low, high = _RANGES[name]
-    return isinstance(value, int) and low <= value < high
+    return bool(low <= value < high)

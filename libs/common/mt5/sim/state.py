@@ -2,8 +2,12 @@
 
 import msgspec
 
+from libs.common.config import InstrumentConfig
+from libs.common.mt5 import constants as mt5
 from libs.common.mt5.results import TradeDeal, TradeOrder, TradeRequest
 from libs.common.mt5.sim.events import TerminalEvent
+from libs.common.mt5.sim.settings import SymbolTerms
+from libs.common.mt5.sim.treatment import Treatment
 
 FIRST_ORDER = 1_000_001
 FIRST_DEAL = 5_000_001
@@ -11,11 +15,21 @@ FIRST_DEAL = 5_000_001
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """The quote in force for a symbol; ``time_ns`` 0 before its first tick."""
+    """The quote in force for a symbol.
+
+    Parameters
+    ----------
+    time_ns : 0 before the first tick
+    last : price of the last trade, 0.0 where the feed has none
+    bought_lots, sold_lots : what has been taken out of this quote's book
+    """
 
     time_ns: int = 0
     bid: float = 0.0
     ask: float = 0.0
+    last: float = 0.0
+    bought_lots: float = 0.0
+    sold_lots: float = 0.0
 
 
 class OpenPosition(msgspec.Struct):
@@ -23,10 +37,11 @@ class OpenPosition(msgspec.Struct):
 
     Parameters
     ----------
-    ticket, identifier : alike until a netting position is reversed
+    ticket, identifier : alike until a netting position is reversed or a swap re-opens a position
     sign : +1 buy, -1 sell
     margin_per_lot_ccy : what a lot ties up, account currency, fixed when the position was opened
     swap_ccy : accrued so far, account currency
+    reason : ORDER_REASON_* of the order that opened it
     """
 
     ticket: int
@@ -43,10 +58,23 @@ class OpenPosition(msgspec.Struct):
     margin_per_lot_ccy: float
     comment: str
     swap_ccy: float = 0.0
+    reason: int = mt5.ORDER_REASON_EXPERT
 
 
 class PendingOrder(msgspec.Struct):
-    """A limit or stop order that waits for its price; ``expires_ns`` 0 for never."""
+    """An order on the book: it waits for its price, or for volume to be filled with.
+
+    Parameters
+    ----------
+    volume_lots : still to be filled; ``volume_initial_lots`` as it was placed
+    price : at which it acts; of a stop-limit order that has been set off, its limit price
+    stoplimit : limit price of a stop-limit order, 0.0 for other types
+    expires_ns : ns UTC, 0 for never
+    position : ticket of the position it closes, 0 for none
+    position_id : of what its deals have made or met, 0 before the first
+    working : set off and waiting for volume only: it is filled at the market
+    margin_per_lot_ccy : what a waiting lot ties up, account currency
+    """
 
     ticket: int
     symbol: str
@@ -61,15 +89,30 @@ class PendingOrder(msgspec.Struct):
     type_filling: int
     expires_ns: int
     comment: str
+    volume_initial_lots: float = 0.0
+    stoplimit: float = 0.0
+    position: int = 0
+    position_id: int = 0
+    working: bool = False
+    reason: int = mt5.ORDER_REASON_EXPERT
+    margin_per_lot_ccy: float = 0.0
 
 
-class DueRequest(msgspec.Struct, frozen=True):
+class DueRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A request on its way to the server; ``symbol`` empty when it names nothing that is known."""
 
     due_ns: int
     symbol: str
     request_key: str
     request: TradeRequest
+    treatment: Treatment | None = None
+
+
+class ChangedSymbol(msgspec.Struct, frozen=True):
+    """A symbol whose specification or conditions the broker has changed since the start."""
+
+    config: InstrumentConfig
+    terms: SymbolTerms
 
 
 class TerminalState(msgspec.Struct):
@@ -80,16 +123,19 @@ class TerminalState(msgspec.Struct):
     clock_ns : latest time seen on ticks or submits, ns UTC
     quotes : by symbol, every configured symbol
     positions, orders : by ticket, in the order they were opened
-    due : in the order they were submitted
+    due : in the order they arrive
     day, next_midnight_ns : the server's current day number and when it ends; -1 and 0 before the first tick
     requests, submitted : requests the server has handled, and those sent by ``submit``
+    recent_ns : when the requests of the last second were handled; kept only where their number is limited
     untold : events of calls through the package face, told by the next ``advance`` or ``submit``
+    changed : by symbol
     """
 
     balance_ccy: float
     quotes: dict[str, Quote]
     day_start_equity_ccy: float
     peak_equity_ccy: float
+    credit_ccy: float = 0.0
     clock_ns: int = 0
     positions: dict[int, OpenPosition] = {}
     orders: dict[int, PendingOrder] = {}
@@ -100,6 +146,8 @@ class TerminalState(msgspec.Struct):
     next_deal: int = FIRST_DEAL
     requests: int = 0
     submitted: int = 0
+    recent_ns: list[int] = []
     day: int = -1
     next_midnight_ns: int = 0
     untold: list[TerminalEvent] = []
+    changed: dict[str, ChangedSymbol] = {}

@@ -1,0 +1,1 @@
+"""The MetaTrader5 package behind a process that can be killed, and a simulated terminal that is one."""
