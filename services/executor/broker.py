@@ -160,21 +160,32 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     ts_ns: int
 
 
-class BrokerReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the broker's books say that may concern us.
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """The account and its open positions.
 
     Parameters
     ----------
     asked_ns : when we asked; nothing that happened later is proved absent by it
-    orders : working ones and history
-    deals : history; both reach back at least to the oldest open question
     """
 
     asked_ns: int
     account: BrokerAccount
-    orders: tuple[BrokerOrder, ...]
     positions: tuple[BrokerPosition, ...]
+
+
+class BrokerReport(Standing, frozen=True, kw_only=True):
+    """Everything the broker's books say that may concern us.
+
+    Parameters
+    ----------
+    orders : working ones and history
+    deals : history; both reach back at least to the oldest open question
+    whole_since_ns : since when the books could be read without a break; silence before proves nothing
+    """
+
+    orders: tuple[BrokerOrder, ...]
     deals: tuple[BrokerDeal, ...]
+    whole_since_ns: int = 0
 
 
 DeskEvent = BrokerDeal | Answer

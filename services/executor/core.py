@@ -20,7 +20,14 @@ from services.executor.broker import BrokerPosition, BrokerReport, DeskEvent
 from services.executor.care import closing_order, due_positions, stop_moves
 from services.executor.config import ExecutorConfig
 from services.executor.desk import Desk, Handed
-from services.executor.effects import BrokerAnswer, BrokerRead, IntentRecorded, RecordIntent, StatesRecorded
+from services.executor.effects import (
+    BrokerAnswer,
+    BrokerRead,
+    IntentRecorded,
+    MarketAdvanced,
+    RecordIntent,
+    StatesRecorded,
+)
 from services.executor.ledger import Ledger
 from services.executor.order_state import OrderState
 from services.executor.requests import market_order, stops_change
@@ -28,6 +35,7 @@ from services.executor.state import ActiveOrder, CoreSnapshot, ExecutorState, Qu
 from services.executor.turn import Turn
 
 _NS_PER_S = 1_000_000_000
+_NEVER_NS = 2**63 - 1
 _ORDER_ID = re.compile(r"[0-9a-f]{12,64}")
 
 
@@ -50,7 +58,9 @@ class ExecutorCore:
         Route(pattern="control.flatten", kinds=(Flatten,)),
         Route(pattern="control.resume", kinds=(Resume,)),
     )
-    RESULTS: ClassVar[tuple[type[EffectResult], ...]] = (IntentRecorded, StatesRecorded, BrokerAnswer, BrokerRead)
+    RESULTS: ClassVar[tuple[type[EffectResult], ...]] = (
+        IntentRecorded, StatesRecorded, BrokerAnswer, BrokerRead, MarketAdvanced,
+    )
     STAGES: ClassVar[tuple[Stage, ...]] = (
         Stage(name="market", after=("ticks",)),
         Stage(name="settled", after=("ticks", "risk.settled")),
@@ -78,12 +88,12 @@ class ExecutorCore:
         if message.symbol not in self._instruments:
             self._state.counters.strange_ticks += len(message)
             return ()
-        turn = Turn(now_ns)
-        self._take_events(self._desk.advance(message), turn)
+        handed = self._desk.advance(message, now_ns)
         self._state.quotes[message.symbol] = Quote(float(message.bid[-1]), float(message.ask[-1]))
-        self._close_what_is_due(message.symbol, turn)
-        self._move_stops(message.symbol, turn)
-        return self._finish(turn)
+        if handed.effects:
+            # The market moves elsewhere; the rest follows once it has.
+            return handed.effects
+        return self._after_market(message.symbol, handed.events, Turn(now_ns))
 
     def on_timer(self, message: Timer, now_ns: int) -> tuple[Message, ...]:
         """Look after doubts and the account while no tick comes."""
@@ -167,6 +177,9 @@ class ExecutorCore:
     def on_broker_answer(self, message: BrokerAnswer, now_ns: int) -> tuple[Message, ...]:
         """An external broker answered, or nobody knows."""
         turn = Turn(now_ns)
+        if message.standing is not None:
+            self._desk.take(message.standing)
+            turn.account_changed = True
         for deal in message.deals:
             self._ledger.on_deal(deal, turn)
         order = self._state.active.get(message.key)
@@ -185,11 +198,43 @@ class ExecutorCore:
         """An external broker's books."""
         turn = Turn(now_ns)
         self._state.looking = False
+        self._note_problem(message.problem, turn)
         if message.report is not None:
+            self._state.read_ns = message.report.asked_ns
             self._desk.take(message.report)
             self._take_report(message.report, turn)
             turn.account_changed = True
         return self._finish(turn)
+
+    def on_market_advanced(self, message: MarketAdvanced, now_ns: int) -> tuple[Message, ...]:
+        """The market of an external simulated terminal has moved, or could not."""
+        turn = Turn(now_ns)
+        self._note_problem(message.problem, turn)
+        if message.standing is not None:
+            self._desk.take(message.standing)
+        return self._after_market(message.symbol, message.deals, turn)
+
+    # What a replay may pass over -------------------------------------------------------------------------------
+
+    @property
+    def account_told_ns(self) -> int:
+        """When the account was published last, ns UTC; 0 for never."""
+        return self._state.account_sent_ns or 0
+
+    def quiet_until_ns(self, symbol: str) -> int:
+        """Return until when only a deal or a message of somebody else can make us act, ns UTC; 0: not even now.
+
+        Until then, of the turns that ticks cause, only the last one's account snapshot matters.
+        """
+        state, config = self._state, self._config
+        in_hand = state.active or state.moving or state.flatten or state.looking or state.account_sent_ns is None
+        follows = (config.break_even or config.trailing) and state.positions
+        if in_hand or follows or symbol not in state.quotes:
+            return 0
+        return min(
+            (max(own.deadline_ns, own.retry_ns) for own in state.positions.values() if own.deadline_ns > 0),
+            default=_NEVER_NS,
+        )
 
     # State -----------------------------------------------------------------------------------------------------
 
@@ -294,7 +339,22 @@ class ExecutorCore:
             self._state.journal_broken = True
             turn.alert(Severity.CRITICAL, "order_journal_broken", problem)
 
+    def _note_problem(self, problem: str, turn: Turn) -> None:
+        """Tell a person once that the broker cannot be read, and once that it can be again."""
+        known, self._state.broker_problem = self._state.broker_problem, problem
+        if problem and not known:
+            turn.alert(Severity.CRITICAL, "broker_out_of_reach", problem)
+        elif known and not problem:
+            turn.alert(Severity.INFO, "broker_back", "the broker's books can be read again")
+
     # Positions -------------------------------------------------------------------------------------------------
+
+    def _after_market(self, symbol: str, events: tuple[DeskEvent, ...], turn: Turn) -> tuple[Message, ...]:
+        """Count in what the market caused, then look after positions, doubts and the account."""
+        self._take_events(events, turn)
+        self._close_what_is_due(symbol, turn)
+        self._move_stops(symbol, turn)
+        return self._finish(turn)
 
     def _own_positions(self, symbol: str = "") -> list[BrokerPosition]:
         return ours(self._desk.positions(), self._state, self._config.namespace, symbol)
@@ -355,14 +415,20 @@ class ExecutorCore:
             return
         state.next_look_ns = turn.now_ns + round(self._config.look_every_s * _NS_PER_S)
         state.looks += 1
-        since_ns = min((order.sent_ns or order.doubt_ns for order in in_doubt), default=turn.now_ns)
-        # An hour on top, as the broker's clock and ours may differ.
-        seen = self._desk.look(f"{state.looks}", since_ns - 3_600 * _NS_PER_S, turn.now_ns)
+        seen = self._desk.look(f"{state.looks}", self._oldest_question_ns(in_doubt, turn.now_ns), turn.now_ns)
         if isinstance(seen, BrokerReport):
             self._take_report(seen, turn)
         else:
             state.looking = True
             turn.say(seen)
+
+    def _oldest_question_ns(self, in_doubt: list[ActiveOrder], now_ns: int) -> int:
+        """Return how far back the books must be read: to the last look, and to what is still unexplained."""
+        state = self._state
+        questions = [order.sent_ns or order.doubt_ns for order in in_doubt]
+        questions += [own.adopted_ns for own in state.positions.values() if own.unclosed_lots > own.lots]
+        # An hour on top, as the broker's clock and ours may differ, and history may show late.
+        return min([*questions, state.read_ns or now_ns, now_ns]) - 3_600 * _NS_PER_S
 
     def _take_report(self, report: BrokerReport, turn: Turn) -> None:
         self._ledger.on_report(report, round(self._config.quiet_period_s * _NS_PER_S), turn)

@@ -23,8 +23,9 @@ from services.executor.broker import (
     BrokerPosition,
     BrokerReport,
     DeskEvent,
+    Standing,
 )
-from services.executor.effects import MoveStops, ReadBroker, SendOrder
+from services.executor.effects import AdvanceMarket, MoveStops, ReadBroker, SendOrder
 from services.executor.equity import EquityTrack
 
 _DAY_S = 86_400
@@ -47,8 +48,8 @@ class Desk(Protocol):
 
     tells_by_itself: bool
 
-    def advance(self, block: TickBlock) -> tuple[DeskEvent, ...]:
-        """Let the market move; return what happened, in order."""
+    def advance(self, block: TickBlock, now_ns: int) -> Handed:
+        """Let the market move; return what happened, in order, or the effect that will move it."""
         ...
 
     def send(self, order_id: str, request: dict[str, Any], now_ns: int) -> Handed:
@@ -63,8 +64,8 @@ class Desk(Protocol):
         """Read the broker's books back to ``since_ns``: here and now, or by an effect."""
         ...
 
-    def take(self, report: BrokerReport) -> None:
-        """Remember the newest report of an external broker."""
+    def take(self, standing: Standing) -> None:
+        """Remember how the account of an external broker stands."""
         ...
 
     def account(self, now_ns: int) -> BrokerAccount | None:
@@ -123,8 +124,8 @@ class SimulatedDesk:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
 
-    def advance(self, block: TickBlock) -> tuple[DeskEvent, ...]:
-        return self._translate(self._terminal.advance(block))
+    def advance(self, block: TickBlock, now_ns: int) -> Handed:
+        return Handed(events=self._translate(self._terminal.advance(block)))
 
     def send(self, order_id: str, request: dict[str, Any], now_ns: int) -> Handed:
         return Handed(events=self._translate(self._terminal.submit(request, order_id, now_ns)))
@@ -148,7 +149,7 @@ class SimulatedDesk:
             deals=tuple(deal_record(deal, self._terminal.utc_ns(deal.time_msc)) for deal in deals),
         )
 
-    def take(self, report: BrokerReport) -> None:
+    def take(self, standing: Standing) -> None:
         """Nothing to remember: the terminal is right here."""
 
     def account(self, now_ns: int) -> BrokerAccount:
@@ -182,15 +183,25 @@ class SimulatedDesk:
 
 
 class ExternalDesk:
-    """Trades with a broker outside this process, through effects; knows it by its last report."""
+    """Trades with a broker outside this process, through effects; knows it by its last report.
 
-    tells_by_itself = False
+    Parameters
+    ----------
+    fed : the broker's market is what we hand it: every tick block goes out as an effect, and what it caused comes
+        back, so that the books need no reading of their own
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, fed: bool = False) -> None:
+        self.tells_by_itself = fed
         self._state = _ExternalState()
 
-    def advance(self, block: TickBlock) -> tuple[DeskEvent, ...]:
-        return ()
+    def advance(self, block: TickBlock, now_ns: int) -> Handed:
+        if not self.tells_by_itself:
+            return Handed()
+        return Handed(effects=(AdvanceMarket(
+            ts_event_ns=now_ns, ts_init_ns=now_ns, block=block,
+            effect_id=derived_id("advance_market", block.symbol, block.first_tick),
+        ),))
 
     def send(self, order_id: str, request: dict[str, Any], now_ns: int) -> Handed:
         return Handed(effects=(SendOrder(
@@ -210,13 +221,15 @@ class ExternalDesk:
             asked_ns=now_ns, since_ns=since_ns,
         )
 
-    def take(self, report: BrokerReport) -> None:
-        equity = self._state.equity
-        equity.see(report.account.equity_ccy, report.asked_ns)
-        self._state.account = msgspec.structs.replace(
-            report.account, day_start_equity_ccy=equity.day_start_ccy, peak_equity_ccy=equity.peak_ccy
-        )
-        self._state.positions = report.positions
+    def take(self, standing: Standing) -> None:
+        equity, account = self._state.equity, standing.account
+        equity.see(account.equity_ccy, standing.asked_ns)
+        if not account.peak_equity_ccy:
+            account = msgspec.structs.replace(
+                account, day_start_equity_ccy=equity.day_start_ccy, peak_equity_ccy=equity.peak_ccy
+            )
+        self._state.account = account
+        self._state.positions = standing.positions
 
     def account(self, now_ns: int) -> BrokerAccount | None:
         return self._state.account

@@ -5,7 +5,8 @@ from typing import Any, Literal
 import msgspec
 
 from libs.common.core import Effect, EffectResult
-from services.executor.broker import Answer, BrokerDeal, BrokerReport
+from libs.common.messages.market import TickBlock
+from services.executor.broker import Answer, BrokerDeal, BrokerReport, Standing
 
 
 class StateChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +82,7 @@ class BrokerAnswer(EffectResult, frozen=True, kw_only=True):
     ----------
     outcome : ``answered``; ``not_sent`` (it certainly never left us); ``uncertain`` (it may have)
     deals : the deals of the order, as far as the broker shows them already
+    standing : account and positions after it, where the broker was asked for them at once
     problem : why there is no answer
     """
 
@@ -88,6 +90,30 @@ class BrokerAnswer(EffectResult, frozen=True, kw_only=True):
     outcome: Literal["answered", "not_sent", "uncertain"]
     answer: Answer | None = None
     deals: tuple[BrokerDeal, ...] = ()
+    standing: Standing | None = None
+    problem: str = ""
+
+
+class AdvanceMarket(Effect, frozen=True, kw_only=True):
+    """Let the market of an external simulated terminal move; repeating it changes nothing."""
+
+    block: TickBlock
+
+
+class MarketAdvanced(EffectResult, frozen=True, kw_only=True):
+    """The market has moved.
+
+    Parameters
+    ----------
+    symbol : whose
+    deals : what that caused, in order
+    standing : account and positions after it
+    problem : why it did not move
+    """
+
+    symbol: str
+    deals: tuple[BrokerDeal, ...] = ()
+    standing: Standing | None = None
     problem: str = ""
 
 

@@ -143,7 +143,7 @@ class Ledger:
     def _count(self, deal: BrokerDeal, turn: Turn) -> None:
         self._state.deals[deal.ticket] = None
         turn.account_changed = True
-        known = self._state.known.get(deal.magic) if is_execution_of_its_magic(deal) else None
+        known = self._order_executed_by(deal)
         order = self._state.active.get(known.order_id) if known else None
         position_known = deal.position_id in self._state.positions
         closed = self._book.count(deal, order, known.order_id if known else "", turn.now_ns)
@@ -164,10 +164,21 @@ class Ledger:
                 f"{deal.symbol}: deal {deal.ticket} closes position {deal.position_id}, which we never saw open",
             )
 
+    def _order_executed_by(self, deal: BrokerDeal) -> KnownOrder | None:
+        """Return the order a deal executes; None for the broker's doing and for a person's."""
+        if not is_execution_of_its_magic(deal):
+            return None
+        known = self._state.known.get(deal.magic)
+        own = self._state.positions.get(deal.position_id)
+        closes = deal.entry in (DealEntry.OUT, DealEntry.OUT_BY)
+        # No order of ours closes what it opened itself: somebody closed the position, and our number stayed on the deal.
+        return None if closes and known and own and own.order_id == known.order_id else known
+
     def on_report(self, report: BrokerReport, quiet_period_ns: int, turn: Turn) -> None:
         """Bring orders in doubt and positions to what the broker's books say."""
         findings = reconcile(
-            self.belief(), report.orders, report.positions, report.deals, report.asked_ns, quiet_period_ns
+            self.belief(), report.orders, report.positions, report.deals, report.asked_ns, quiet_period_ns,
+            report.whole_since_ns,
         )
         for finding in findings:
             self._apply(finding, report.asked_ns, turn)

@@ -111,6 +111,7 @@ def reconcile(
     broker_deals: Sequence[BrokerDeal],
     now_ns: int,
     quiet_period_ns: int,
+    whole_since_ns: int = 0,
 ) -> tuple[Finding, ...]:
     """Return what must change in our belief to be the broker's truth.
 
@@ -118,6 +119,7 @@ def reconcile(
     ----------
     now_ns : when the books were asked for
     quiet_period_ns : "not found" proves nothing until an order has been in doubt for so long
+    whole_since_ns : since when the books could be read without a break; the quiet period begins no earlier
 
     Returns
     -------
@@ -127,8 +129,9 @@ def reconcile(
     findings: list[Finding] = [MissedDeal(deal=deal) for deal in missed]
     for order in believed.orders:
         verdict = _judge(order, believed, broker_orders, broker_positions, missed)
-        if verdict is None and now_ns - order.doubt_ns >= quiet_period_ns and not _is_working(order, broker_orders):
-            waited_s = (now_ns - order.doubt_ns) // 1_000_000_000
+        waited_ns = now_ns - max(order.doubt_ns, whole_since_ns)
+        if verdict is None and waited_ns >= quiet_period_ns and not _is_working(order, broker_orders):
+            waited_s = waited_ns // 1_000_000_000
             verdict = NotExecuted(order_id=order.order_id, evidence=f"in no book of the broker after {waited_s} s")
         if verdict is not None:
             findings.append(verdict)

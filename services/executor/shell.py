@@ -21,10 +21,11 @@ from libs.common.runtime.service import Service, ServiceContext
 from libs.common.signing import Verifier
 from libs.common.storage.keys import read_key
 from libs.common.trading.instrument import Instrument
+from services.executor.adapters.broker import Broker
 from services.executor.adapters.performer import ExecutorEffects
 from services.executor.config import ExecutorConfig
 from services.executor.core import ExecutorCore
-from services.executor.desk import SimulatedDesk
+from services.executor.desk import Desk, ExternalDesk, SimulatedDesk
 
 JOURNAL = "orders.sqlite"
 _STATES = {
@@ -39,7 +40,7 @@ _STATES = {
 
 
 def build(config: dict[str, Any], context: ServiceContext) -> Service:
-    """Return the executor with the simulated terminal as its broker.
+    """Return the executor with its broker.
 
     Raises
     ------
@@ -49,13 +50,43 @@ def build(config: dict[str, Any], context: ServiceContext) -> Service:
     system: SystemConfig = config["system"]
     executor: ExecutorConfig = config["executor"]
     instruments = instruments_of(system, config["instruments"])
-    check_filling(executor)
     verifier = Verifier(read_key(context.root_dir, "risk.pub"))
-    terminal = SimulatedTerminal(executor.terminal, instruments, system.seed)
-    core = ExecutorCore(executor, system.account, instruments, SimulatedDesk(terminal), verifier)
-    effects = ExecutorEffects(context.data_dir / JOURNAL, log=context.log)
+    desk, broker = _DESKS[executor.broker](config, context, instruments)
+    core = ExecutorCore(executor, system.account, instruments, desk, verifier)
+    effects = ExecutorEffects(context.data_dir / JOURNAL, broker, log=context.log)
     context.log.info("executor", broker=executor.broker, account=system.account, namespace=executor.namespace)
     return Service(core=core, effects=effects, observe=ExecutorMetrics(context.metrics, core))
+
+
+def _simulated(
+    config: dict[str, Any], context: ServiceContext, instruments: dict[str, Instrument]
+) -> tuple[Desk, Broker | None]:
+    """Return the simulated terminal in this process."""
+    executor: ExecutorConfig = config["executor"]
+    check_filling(executor)
+    return SimulatedDesk(SimulatedTerminal(executor.terminal, instruments, config["system"].seed)), None
+
+
+def _mt5(
+    config: dict[str, Any], context: ServiceContext, instruments: dict[str, Instrument]
+) -> tuple[Desk, Broker | None]:
+    """Return the terminal of section ``mt5``; one that is simulated is fed our ticks."""
+    # Only who trades with a terminal needs what asking one takes.
+    from services.executor.adapters.mt5_build import build_broker  # noqa: PLC0415
+
+    return ExternalDesk(fed=config["mt5"].backend == "sim"), build_broker(config, context)
+
+
+def _ea(
+    config: dict[str, Any], context: ServiceContext, instruments: dict[str, Instrument]
+) -> tuple[Desk, Broker | None]:
+    """Return the terminal of section ``mt5`` by way of its Expert Advisor."""
+    from services.executor.adapters.ea_build import build_broker  # noqa: PLC0415
+
+    return ExternalDesk(fed=config["mt5"].backend == "sim"), build_broker(config, context)
+
+
+_DESKS = {"sim": _simulated, "mt5": _mt5, "ea": _ea}
 
 
 def instruments_of(system: SystemConfig, configured: dict[str, InstrumentConfig]) -> dict[str, Instrument]:

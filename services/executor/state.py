@@ -137,6 +137,8 @@ class ExecutorState(msgspec.Struct, kw_only=True):
     deals : tickets of the deals counted in (a dict for its order; the values mean nothing)
     moving : changes of stops by key; ``moves`` counts them
     foreign : positions of others that were reported
+    read_ns : when the books that were read last had been asked for; 0 before the first
+    broker_problem : why the broker cannot be read; empty while it can
     next_look_ns : no look into the broker's books before; ``looking`` while an answer is outstanding
     """
 
@@ -155,6 +157,8 @@ class ExecutorState(msgspec.Struct, kw_only=True):
     looking: bool = False
     next_look_ns: int = 0
     looks: int = 0
+    read_ns: int = 0
+    broker_problem: str = ""
     account_sent_ns: int | None = None
     journal_broken: bool = False
 

@@ -1,4 +1,6 @@
-"""Bars as ticks: four per bar, in the order the bar's direction suggests."""
+"""Bars as ticks: four per bar, in the order the bar's direction suggests or in one that is asked for."""
+
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -10,6 +12,8 @@ from libs.common.messages.market import no_floats
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 TICKS_PER_BAR = 4
+BarPath = Literal["direction", "ohlc", "olhc"]
+"""Whether a bar's high or its low came first: as its direction suggests, always the high, always the low."""
 _DAYLIGHT_NS = 3_600 * NS_PER_S
 _LONG_BAR_NS = 4 * 3_600 * NS_PER_S
 _CERTAIN, _LIKELY = 20, 3
@@ -43,25 +47,29 @@ class Bars(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return len(self.time_ns)
 
 
-def expand_bars(bars: Bars, step_ns: int, point: float, default_spread_points: float) -> tuple[Ints, Floats, Floats]:
+def expand_bars(
+    bars: Bars, step_ns: int, point: float, default_spread_points: float, path: BarPath = "direction"
+) -> tuple[Ints, Floats, Floats]:
     """Return (time_ns, bid, ask) of the four ticks of each bar, each (4 n,).
 
-    A rising bar (close >= open) goes open, low, high, close, a falling one open, high, low, close. The ticks come
-    at the start of the bar, after one and two thirds of it, and a millisecond before its end.
+    By its ``direction`` a rising bar (close >= open) goes open, low, high, close, a falling one open, high, low,
+    close; ``ohlc`` and ``olhc`` send all bars one way. The ticks come at the start of the bar, after one and two
+    thirds of it, and a millisecond before its end.
 
     Parameters
     ----------
     step_ns : length of a bar, ns
     point : size of a point, price units
     default_spread_points : spread of bars that name none, points
+    path : what came first, the high or the low
     """
     n = len(bars)
-    rising = bars.close >= bars.open
+    low_first = bars.close >= bars.open if path == "direction" else np.full(n, path == "olhc")
     offsets = np.array([0, step_ns // 3, 2 * step_ns // 3, step_ns - NS_PER_MS], dtype=np.int64)
     time_ns = (bars.time_ns[:, None] + offsets).ravel()
-    bid = _path(bars.open, bars.high, bars.low, bars.close, rising)
+    bid = _path(bars.open, bars.high, bars.low, bars.close, low_first)
     if len(bars.ask_open):
-        return time_ns, bid, _path(bars.ask_open, bars.ask_high, bars.ask_low, bars.ask_close, rising)
+        return time_ns, bid, _path(bars.ask_open, bars.ask_high, bars.ask_low, bars.ask_close, low_first)
     points = bars.spread_points if len(bars.spread_points) else np.zeros(n)
     known = np.where(points > 0.0, points, default_spread_points)
     # Rounded to the eighth decimal, the ask is the double its decimal text would give.
@@ -69,11 +77,11 @@ def expand_bars(bars: Bars, step_ns: int, point: float, default_spread_points: f
     return time_ns, bid, ask
 
 
-def _path(first: Floats, high: Floats, low: Floats, last: Floats, rising: NDArray[np.bool_]) -> Floats:
+def _path(first: Floats, high: Floats, low: Floats, last: Floats, low_first: NDArray[np.bool_]) -> Floats:
     path = np.empty((len(first), TICKS_PER_BAR), dtype=np.float64)
     path[:, 0] = first
-    path[:, 1] = np.where(rising, low, high)
-    path[:, 2] = np.where(rising, high, low)
+    path[:, 1] = np.where(low_first, low, high)
+    path[:, 2] = np.where(low_first, high, low)
     path[:, 3] = last
     return path.ravel()
 

@@ -117,12 +117,39 @@ class SyntheticSettings(Settings, frozen=True, kw_only=True):
         return self.instruments.get(symbol) or DEFAULT_INSTRUMENTS.get(symbol)
 
 
+class LiveSettings(Settings, frozen=True, kw_only=True):
+    """How a terminal's ticks are read; which terminal is said in section ``mt5``.
+
+    Parameters
+    ----------
+    poll_ms : pause after a question that brought ticks, per symbol
+    poll_idle_ms : longest pause while none come; a silent symbol's pause grows up to it
+    page_ticks : ticks asked for at once
+    backfill_s : how far back to begin at the very first start, seconds
+    catch_up_s : after a longer time away the ticks before it are left out (a gap), seconds
+    server_offset : ``measure`` the broker's clock from live ticks, or take the named ``zone`` as it is (a terminal
+        that replays the past)
+    measure_wait_s : longest wait at the start for a measurement where none is known for today, seconds
+    specification : what to do where ``instruments`` is not what the broker says: ``refuse`` to start, or ``alert``
+    """
+
+    poll_ms: Annotated[float, Meta(ge=1.0, le=60_000.0)] = 20.0
+    poll_idle_ms: Annotated[float, Meta(ge=1.0, le=60_000.0)] = 250.0
+    page_ticks: Annotated[int, Meta(ge=10, le=1_000_000)] = 5_000
+    backfill_s: Annotated[float, Meta(ge=0.0, le=31_536_000.0)] = 0.0
+    catch_up_s: Annotated[float, Meta(gt=0.0, le=31_536_000.0)] = 604_800.0
+    server_offset: Literal["measure", "zone"] = "measure"
+    measure_wait_s: Annotated[float, Meta(ge=0.0, le=600.0)] = 45.0
+    specification: Literal["refuse", "alert"] = "refuse"
+
+
 class IngestConfig(Settings, frozen=True, kw_only=True):
     """Section ``ingest``.
 
     Parameters
     ----------
-    adapter : where ticks come from: ``replay`` (files) or ``synthetic``
+    adapter : where ticks come from: ``replay`` (files), ``synthetic``, ``mt5`` (the terminal of section ``mt5``),
+        or ``ea`` (that terminal's Expert Advisor, over the bus)
     files : what to replay, one or more files per symbol in order of time
     speed : ``max``, or a multiple of real time
     duration_s : stop after this much event time, seconds; 0 for no limit
@@ -135,7 +162,7 @@ class IngestConfig(Settings, frozen=True, kw_only=True):
     bar_spread_points : spread of bars that name none, points
     """
 
-    adapter: Literal["replay", "synthetic"] = "synthetic"
+    adapter: Literal["replay", "synthetic", "mt5", "ea"] = "synthetic"
     files: tuple[ReplayFile, ...] = ()
     speed: Literal["max"] | Annotated[float, Meta(gt=0.0, le=1_000_000.0)] = "max"
     duration_s: Annotated[float, Meta(ge=0.0)] = 0.0
@@ -147,6 +174,7 @@ class IngestConfig(Settings, frozen=True, kw_only=True):
     bar_spread_points: Annotated[float, Meta(ge=0.0, le=1_000_000.0)] = 20.0
     quality: QualitySettings = QualitySettings()
     synthetic: SyntheticSettings = msgspec.field(default_factory=SyntheticSettings)
+    live: LiveSettings = LiveSettings()
 
     def __post_init__(self) -> None:
         if self.adapter == "replay" and not self.files:

@@ -67,6 +67,7 @@ class _FeedState(msgspec.Struct):
     quarantined: list[int] = msgspec.field(default_factory=lambda: [0] * len(RULES))
     interval_ns: int = 0
     stale: bool = False
+    reason: str = ""
     finished: bool = False
     status_ns: int = 0
     status_gaps: int = 0
@@ -104,6 +105,7 @@ class IngestCore:
         self._status_every_ns = int(config.status_every_s * NS_PER_S)
         self._sessions = {symbol: (sessions or {}).get(symbol, "fx") for symbol in symbols}
         self._feeds = {symbol: _FeedState() for symbol in symbols}
+        self._quality_settings = config.quality
         self._quality = {symbol: QualityState(config.quality) for symbol in symbols}
 
     def on_raw_ticks(self, raw: RawTicks, now_ns: int) -> Ingested:
@@ -133,9 +135,36 @@ class IngestCore:
                 continue
             silence_ns = open_ns_between(feed.last_tick_ns, now_ns, self._sessions[symbol])
             if silence_ns > self._quality[symbol].silent_ns(feed.interval_ns):
-                feed.stale = True
+                feed.stale, feed.reason = True, "silent"
                 found.append(self._status(symbol, feed, now_ns, now_ns))
         return tuple(found)
+
+    def on_feed_lost(self, symbol: str, reason: str, now_ns: int) -> tuple[FeedStatus, ...]:
+        """Say that the symbol's feed is down, and why (see ``FeedStatus.reason``): it is stale from now on."""
+        feed = self._feeds[symbol]
+        if feed.stale and feed.reason == reason:
+            return ()
+        feed.stale, feed.reason = True, reason
+        return (self._status(symbol, feed, now_ns, now_ns),)
+
+    def on_feed_back(self, symbol: str, now_ns: int) -> tuple[FeedStatus, ...]:
+        """Say that the symbol's feed is up again; whether it is stale is then for its silence to tell."""
+        feed = self._feeds[symbol]
+        if not feed.stale or feed.reason == "silent":
+            return ()
+        feed.stale, feed.reason = False, ""
+        return self.on_time(now_ns) or (self._status(symbol, feed, now_ns, now_ns),)
+
+    def adopt(self, block: TickBlock) -> None:
+        """Go on after a block that was published before, when nothing else is known of the time before it."""
+        symbol = block.symbol
+        self._feeds[symbol] = _FeedState(ticks=block.first_tick - 1)
+        self._quality[symbol] = QualityState(self._quality_settings)
+        columns = {name: getattr(block, name) for name in ("time_ns", "bid", "ask", "last", "volume", "flags")}
+        self.on_raw_ticks(RawTicks(symbol=symbol, file="stream", first_line=1, **columns), block.ts_event_ns)
+        feed = self._feeds[symbol]
+        # The block was good when it was published; a rule that has learned less must not judge it otherwise.
+        feed.ticks, feed.last_tick_ns = block.first_tick + len(block) - 1, block.ts_event_ns
 
     def on_finished(self, symbol: str, now_ns: int) -> tuple[FeedStatus, ...]:
         """Say that the symbol's source has given its last tick."""
@@ -146,6 +175,14 @@ class IngestCore:
     def consumed(self, symbol: str) -> int:
         """Return how many raw ticks of the symbol were taken: where a restarted source has to go on."""
         return self._feeds[symbol].consumed
+
+    def ticks(self, symbol: str) -> int:
+        """Return the number of the symbol's last good tick."""
+        return self._feeds[symbol].ticks
+
+    def last_tick_ns(self, symbol: str) -> int:
+        """Return when the symbol's last good tick happened, ns UTC; 0 before the first."""
+        return self._feeds[symbol].last_tick_ns
 
     def snapshot(self) -> bytes:
         """Return the whole state."""
@@ -204,7 +241,7 @@ class IngestCore:
             )  # fmt: skip
             feed.ticks += end - start
             feed.last_tick_ns = event_ns
-            feed.stale = False
+            feed.stale, feed.reason = False, ""
             feed.gaps += sum(start <= offset < end for offset in gap_ends)
             # What lies between this block's last tick and the next good one is counted with the next block.
             upto = int(good[end - 1]) + 1
@@ -248,6 +285,7 @@ class IngestCore:
             gaps=feed.gaps,
             stale=feed.stale,
             finished=feed.finished,
+            reason=feed.reason,
         )
 
 

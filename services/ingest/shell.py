@@ -1,28 +1,23 @@
 """Ingest's shell: reads sources off the loop, paces, publishes, records; resumes where the stream ends."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-import msgspec
-
 from libs.common import subjects
-from libs.common.bus.sequencing import SETTLED_S
-from libs.common.codec import encode
 from libs.common.config import InstrumentConfig, SystemConfig
 from libs.common.errors import ConfigError
 from libs.common.messages.base import Message
-from libs.common.messages.control import Alert, Heartbeat, Severity, Watermark
-from libs.common.messages.market import FeedStatus, TickBlock
+from libs.common.messages.control import Watermark
+from libs.common.messages.market import TickBlock
 from libs.common.routing import subject_of
-from libs.common.runtime.main import code_version, with_health
+from libs.common.runtime.main import with_health
 from libs.common.runtime.service import ServiceContext
-from libs.common.storage.ticks import TickStore
-from services.ingest.adapters.quarantine import QuarantineFiles
-from services.ingest.adapters.recorder import Quarantine, Recorder
+from services.ingest.adapters.ea_service import EaIngestService
+from services.ingest.adapters.mt5_service import Mt5IngestService
+from services.ingest.adapters.publishing import PublishingService, Work
 from services.ingest.adapters.sources import open_sources
 from services.ingest.conductor import FlowControl, due_s
 from services.ingest.config import IngestConfig
@@ -61,72 +56,33 @@ class Feed:
         yield self.core.on_finished(symbol, 0)
 
 
-class IngestService:
+class IngestService(PublishingService):
     """Publishes a market and keeps its listeners' pace.
 
     A restarted ingest makes the same blocks again and leaves out what the stream holds already.
     """
 
     def __init__(self, config: dict[str, Any], context: ServiceContext) -> None:
-        self._system: SystemConfig = config["system"]
-        self._config: IngestConfig = config["ingest"]
-        self._instruments: dict[str, InstrumentConfig] = config["instruments"]
-        self._context, self._bus, self._log = context, context.bus, context.log
+        super().__init__(config, context)
         self._flow = FlowControl(lockstep=self._system.lockstep)
         self._moved = asyncio.Event()
-        self._stopping = asyncio.Event()
-        self._sent: dict[str, int] = {}
         self._held: dict[str, int] = {}
-        self._step = 0
-        self._ticks = 0
-        self._finished = False
-        self._alerts: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        self._recorder = (
-            Recorder(TickStore(context.root_dir / "ticks"), self._storage_failed) if self._config.record else None
-        )
-        self._quarantine = Quarantine(QuarantineFiles(context.data_dir / "quarantine"), self._storage_failed)
-        self._instance = secrets.token_hex(4)
         self._feed: Feed | None = None
-        self._status: dict[str, FeedStatus] = {}
 
-    async def run(self) -> None:
-        """Publish everything, then stay to be asked until told to stop."""
+    async def _open(self) -> None:
         self._feed = await asyncio.to_thread(Feed, self._config, self._system, self._instruments)
-        self._quarantine.start()
-        if self._recorder is not None:
-            self._recorder.start()
-        stop = asyncio.create_task(self._stopping.wait())
-        tasks: set[asyncio.Task[Any]] = {
-            asyncio.create_task(work)
-            for work in (self._publish_all(), self._hear_marks(), self._heartbeats(), self._send_alerts())
-        }
-        try:
-            while not stop.done():
-                done, tasks = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-                tasks.discard(stop)
-                for task in done:
-                    task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._quarantine.close()
-            if self._recorder is not None:
-                await self._recorder.close()
-            await self._bus.flush(for_s=SETTLED_S)
 
-    def stop(self) -> None:
-        """Finish and return from ``run``."""
-        self._stopping.set()
+    async def _close(self) -> None:
+        """A source that is files needs no farewell."""
 
-    def ready(self) -> str:
-        """Return why the service is not ready, empty when it is."""
-        if self._feed is None:
-            return "opening sources"
-        return "" if self._bus.connected else "bus not reached"
+    def _work(self) -> tuple[Work, ...]:
+        return self._publish_all, self._hear_marks
 
-    def alive(self) -> str:
-        return ""
+    def _details(self) -> dict[str, float | str]:
+        return self._feed.core.details() if self._feed else {}
+
+    def _not_ready(self) -> str:
+        return "opening sources" if self._feed is None else ""
 
     # ---- publishing
 
@@ -177,12 +133,7 @@ class IngestService:
                 if seq == self._held[subject]:
                     await self._check_same(subject, message)
                 continue
-            stamped = msgspec.structs.replace(
-                message, seq=seq, step=self._step if isinstance(message, TickBlock) else 0, ts_init_ns=time.time_ns()
-            )
-            await self._bus.publish_payload(subject, seq, encode(stamped))
-            self._context.metrics.counter("tickwire_service_messages_out_total").labels(service="ingest", root="all").inc()
-            self._observe(message)
+            await self._publish_next(message, seq, self._step if isinstance(message, TickBlock) else 0)
 
     def _is_new(self, group: Group) -> bool:
         subject = subject_of(group[0])
@@ -199,41 +150,11 @@ class IngestService:
                     "Give this run a data_dir of its own."
                 )
 
-    def _observe(self, message: Message) -> None:
-        metrics = self._context.metrics
-        if isinstance(message, TickBlock):
-            metrics.counter("tickwire_ingest_ticks_total").labels(symbol=message.symbol).inc(len(message))
-        elif isinstance(message, FeedStatus):
-            metrics.gauge("tickwire_ingest_feed_stale").labels(symbol=message.symbol).set(float(message.stale))
-            before = self._status.get(message.symbol)
-            for rule, count in message.quarantined.items():
-                new = count - (before.quarantined.get(rule, 0) if before else 0)
-                if new > 0:
-                    metrics.counter("tickwire_ingest_quarantined_total").labels(symbol=message.symbol, rule=rule).inc(new)
-            self._status[message.symbol] = message
-
     async def _keep_quarantined(self) -> None:
         feed = self._feed
         assert feed is not None
         rows, feed.quarantined = feed.quarantined, []
         await self._quarantine.keep(tuple(rows))
-
-    def _storage_failed(self, problem: str) -> None:
-        """Say once that a disk refuses; ticks flow on."""
-        self._context.metrics.counter("tickwire_ingest_recorder_errors_total").inc()
-        self._alerts.put_nowait(("tick_store_not_written", problem))
-
-    async def _send_alerts(self) -> None:
-        while True:
-            name, detail = await self._alerts.get()
-            self._log.error(name, detail=detail)
-            now_ns = time.time_ns()
-            await self._bus.publish(
-                Alert(
-                    ts_event_ns=now_ns, ts_init_ns=now_ns, severity=Severity.CRITICAL, service="ingest", name=name,
-                    detail=detail,
-                )
-            )
 
     # ---- pace
 
@@ -271,35 +192,15 @@ class IngestService:
                     self._flow.mark(delivered.message)
             self._moved.set()
 
-    async def _heartbeats(self) -> None:
-        lag_s = 0.0
-        while True:
-            now_ns = time.time_ns()
-            feed = self._feed
-            beat = Heartbeat(
-                ts_event_ns=now_ns, ts_init_ns=now_ns, service="ingest", instance=self._instance, version=code_version(),
-                ready=self.ready() == "", lag_ms=lag_s * 1e3, seen={}, sent=dict(self._sent),
-                details={
-                    **(feed.core.details() if feed else {}), "ticks": self._ticks, "step": self._step,
-                    "finished": float(self._finished), "gaps_detected": 0, "gaps_filled": 0,
-                },
-            )
-            await self._bus.publish(beat)
-            gauge = self._context.metrics.gauge
-            gauge("tickwire_service_heartbeat_seconds").labels(service="ingest").set(now_ns / 1e9)
-            gauge("tickwire_service_ready").labels(service="ingest").set(float(beat.ready))
-            gauge("tickwire_bus_connected").labels(service="ingest").set(float(self._bus.connected))
-            gauge("tickwire_bus_reconnects_total").labels(service="ingest").set(self._bus.reconnects)
-            gauge("tickwire_bus_republished_total").labels(service="ingest").set(self._bus.republished)
-            gauge("tickwire_service_loop_lag_seconds").labels(service="ingest").set(lag_s)
-            asleep_s = time.monotonic()
-            await asyncio.sleep(1.0)
-            lag_s = max(0.0, time.monotonic() - asleep_s - 1.0)
+
+_SERVICES: dict[str, type[PublishingService]] = {"mt5": Mt5IngestService, "ea": EaIngestService}
+"""Adapter -> what reads a live market with it; all others replay."""
 
 
 async def serve(config: dict[str, Any], context: ServiceContext) -> None:
     """Run ingest until SIGTERM."""
-    service = IngestService(config, context)
+    kind = _SERVICES.get(config["ingest"].adapter, IngestService)
+    service: PublishingService = kind(config, context)
     await with_health(context, service.alive, service.ready, service.run, service.stop)
 
 

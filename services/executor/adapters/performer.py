@@ -1,5 +1,6 @@
 """Does what the executor's core may not: writes the journal, and talks to an external broker."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,12 +10,15 @@ import msgspec
 
 from libs.common.core import Effect, EffectResult
 from libs.common.errors import BrokerError, OutcomeUncertain, StorageError
-from libs.common.storage.journal import Intent, OrderJournal, Outcome
-from services.executor.adapters.broker import Broker
+from libs.common.storage.journal import SENDING, Intent, OrderJournal, Outcome
+from services.executor.adapters.broker import Broker, FedBroker, PreparingBroker, RunningBroker
+from services.executor.broker import Standing
 from services.executor.effects import (
+    AdvanceMarket,
     BrokerAnswer,
     BrokerRead,
     IntentRecorded,
+    MarketAdvanced,
     MoveStops,
     ReadBroker,
     RecordIntent,
@@ -38,29 +42,40 @@ class ExecutorEffects:
     def __init__(self, path: Path, broker: Broker | None = None, log: Any = None) -> None:
         self._path = path
         self._broker = broker
+        able: object = broker
+        self._running = able if isinstance(able, RunningBroker) else None
+        self._preparing = able if isinstance(able, PreparingBroker) else None
+        self._fed = able if isinstance(able, FedBroker) else None
         self._log = log
         self._journal: OrderJournal | None = None
+        self._market = asyncio.Lock()
         self._performers: dict[type[Effect], Callable[[Any], Awaitable[EffectResult]]] = {
             RecordIntent: self._record_intent,
             RecordStates: self._record_states,
             SendOrder: self._send_order,
             MoveStops: self._move_stops,
             ReadBroker: self._read_broker,
+            AdvanceMarket: self._advance_market,
         }
 
     async def prepare(self) -> None:
-        """Open the journal.
+        """Open the journal and start the broker.
 
         Raises
         ------
-        StorageError : when it is damaged or cannot be written
+        StorageError : when the journal is damaged or cannot be written
+        ConfigError : when the broker can never work as configured
         """
         self._journal = await OrderJournal.open(self._path)
+        if self._running is not None:
+            await self._running.start()
 
     async def perform(self, effect: Effect) -> EffectResult:
         return await self._performers[type(effect)](effect)
 
     async def close(self) -> None:
+        if self._running is not None:
+            await self._running.close()
         if self._journal is not None:
             await self._journal.close()
             self._journal = None
@@ -98,17 +113,38 @@ class ExecutorEffects:
         return StatesRecorded(problem=problem, **_stamp(effect))
 
     async def _send_order(self, effect: SendOrder) -> BrokerAnswer:
+        key = effect.order_id
         try:
-            first = await self.journal.begin_sending(effect.order_id, time.time_ns())
-        except StorageError as error:
-            self._warn("order_not_sent", effect.order_id, error)
-            return _no_answer(effect, effect.order_id, "not_sent", str(error))
+            request = await self._prepare(key, effect.request)
+            final = "" if request is effect.request else msgspec.json.encode(request).decode()
+            first = await self.journal.begin_sending(key, time.time_ns(), final)
+        except (BrokerError, StorageError, TimeoutError) as error:
+            self._warn("order_not_sent", key, error)
+            return await self._not_sent(effect, str(error) or "the broker did not answer in time")
         if not first:
+            return _no_answer(effect, key, "uncertain", _CRASHED)
+        return await self._ask(effect, key, request)
+
+    async def _not_sent(self, effect: SendOrder, problem: str) -> BrokerAnswer:
+        """Say that an order stays here, unless an earlier process may have sent it."""
+        try:
+            states = [outcome.state for outcome in await self.journal.history(effect.order_id)]
+        except StorageError as error:
+            return _no_answer(effect, effect.order_id, "uncertain", f"{problem}; and {error}")
+        if SENDING in states:
             return _no_answer(effect, effect.order_id, "uncertain", _CRASHED)
-        return await self._ask(effect, effect.order_id, effect.request)
+        return _no_answer(effect, effect.order_id, "not_sent", problem)
 
     async def _move_stops(self, effect: MoveStops) -> BrokerAnswer:
-        return await self._ask(effect, effect.key, effect.request)
+        try:
+            request = await self._prepare(effect.key, effect.request)
+        except (BrokerError, TimeoutError) as error:
+            return _no_answer(effect, effect.key, "not_sent", str(error) or "the broker did not answer in time")
+        return await self._ask(effect, effect.key, request)
+
+    async def _prepare(self, key: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the request as it will be sent; nothing has left us yet."""
+        return request if self._preparing is None else await self._preparing.prepare(key, request)
 
     async def _ask(self, effect: Effect, key: str, request: dict[str, Any]) -> BrokerAnswer:
         assert self._broker is not None, "the core was given an external desk, the effects no broker"
@@ -120,9 +156,25 @@ class ExecutorEffects:
         except BrokerError as error:
             self._warn("order_not_sent", key, error)
             return _no_answer(effect, key, "not_sent", str(error))
+        answer, standing = reply.answer, reply.standing
+        if not answer.ts_ns:
+            answer = msgspec.structs.replace(answer, ts_ns=effect.ts_event_ns)
+        if standing is not None and not standing.asked_ns:
+            standing = standing_at(standing, effect.ts_event_ns)
         return BrokerAnswer(
-            key=key, outcome="answered", answer=reply.answer, deals=reply.deals, **_stamp(effect)
+            key=key, outcome="answered", answer=answer, deals=reply.deals, standing=standing, **_stamp(effect)
         )
+
+    async def _advance_market(self, effect: AdvanceMarket) -> MarketAdvanced:
+        assert self._fed is not None, "the desk is fed, the broker cannot be"
+        symbol, stamp = effect.block.symbol, _stamp(effect)
+        # Blocks go out in the order in which they came.
+        async with self._market:
+            try:
+                moved = await self._fed.advance(effect.block, effect.ts_event_ns)
+            except (BrokerError, TimeoutError) as error:
+                return MarketAdvanced(symbol=symbol, problem=str(error) or "no answer in time", **stamp)
+        return MarketAdvanced(symbol=symbol, deals=moved.deals, standing=moved.standing, **stamp)
 
     async def _read_broker(self, effect: ReadBroker) -> BrokerRead:
         assert self._broker is not None, "the core was given an external desk, the effects no broker"
@@ -136,6 +188,12 @@ class ExecutorEffects:
     def _warn(self, event: str, order_id: str, error: Exception) -> None:
         if self._log is not None:
             self._log.error(event, order_id=order_id, error=str(error))
+
+
+def standing_at(standing: Standing, asked_ns: int) -> Standing:
+    """Return a standing with the time at which it was asked for."""
+    account = msgspec.structs.replace(standing.account, as_of_ns=asked_ns)
+    return msgspec.structs.replace(standing, asked_ns=asked_ns, account=account)
 
 
 def _no_answer(effect: Effect, key: str, outcome: Any, problem: str) -> BrokerAnswer:

@@ -1,12 +1,17 @@
 """Good ticks to the tick store, bad ones to the quarantine, both off the loop."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 
+from libs.common import subjects
+from libs.common.bus.nats import NatsBus
 from libs.common.messages.market import TickBlock
 from libs.common.storage.ticks import TickStore
 from services.ingest.adapters.background import BackgroundWriter
 from services.ingest.adapters.quarantine import QuarantineFiles
 from services.ingest.core import QuarantinedTick
+
+_MEND_S = 30.0
 
 
 class Recorder:
@@ -35,6 +40,36 @@ class Recorder:
     async def record(self, block: TickBlock) -> None:
         """Hand over a block of good ticks; waits only while the disk is far behind."""
         await self._writer.put(block)
+
+    async def mend(self, bus: NatsBus, held: Mapping[str, int]) -> list[str]:
+        """Record again what the stream holds of the last minutes, which a killed process had not written yet.
+
+        Parameters
+        ----------
+        held : symbol -> last number the stream holds on ``ticks.<symbol>``
+
+        Returns
+        -------
+        The subjects the stream did not give in time.
+        """
+        waiting = {subjects.ticks(symbol): seq for symbol, seq in held.items() if seq}
+        if not waiting:
+            return []
+        since_ns = min(self._store.last_ns(symbol) for symbol in held)
+        reader = await bus.reader(list(waiting), since_ns=since_ns)
+        try:
+            async with asyncio.timeout(_MEND_S):
+                while waiting:
+                    for delivered in await reader.batch():
+                        if isinstance(delivered.message, TickBlock):
+                            await self.record(delivered.message)
+                        if delivered.seq >= waiting.get(delivered.subject, 0):
+                            waiting.pop(delivered.subject, None)
+        except TimeoutError:
+            return sorted(waiting)
+        finally:
+            await reader.close()
+        return []
 
     async def close(self) -> None:
         """Write what is buffered."""

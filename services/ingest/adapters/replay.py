@@ -32,7 +32,7 @@ from services.ingest.adapters.csv_table import TableBlock, table_blocks
 from services.ingest.adapters.layouts import find_layout
 from services.ingest.adapters.parquet_table import MAGIC, find_table, parquet_blocks
 from services.ingest.adapters.zones import WallClock
-from services.ingest.bars import TICKS_PER_BAR, Bars, BarWatch, expand_bars
+from services.ingest.bars import TICKS_PER_BAR, BarPath, Bars, BarWatch, expand_bars
 from services.ingest.digits import infer_digits
 from services.ingest.raw import MAX_CHUNK, RawTicks
 
@@ -54,6 +54,7 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     check : read the file through before the first tick, so that a broken line refuses the whole file
     digits : decimals of a price, for spreads in points; ``None``: found out from the prices
     bar_spread_points : spread of bars that name none, points
+    bar_path : what came first in a bar, its high or its low
     """
 
     zone: str = ""
@@ -63,6 +64,7 @@ class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True):
     check: bool = True
     digits: int | None = None
     bar_spread_points: float = 20.0
+    bar_path: BarPath = "direction"
 
 
 class _Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -245,7 +247,7 @@ def _bar_ticks(
         if digits is None:
             digits = infer_digits(bars.close)
         step_ns = watch.step_ns or _DEFAULT_STEP_NS
-        time_ns, bid, ask = expand_bars(bars, step_ns, 10.0**-digits, options.bar_spread_points)
+        time_ns, bid, ask = expand_bars(bars, step_ns, 10.0**-digits, options.bar_spread_points, options.bar_path)
         yield RawTicks(
             symbol=symbol,
             file=str(source.path),

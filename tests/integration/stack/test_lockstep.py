@@ -1,12 +1,19 @@
 """A lockstep replay ends the same way in every run, whoever is killed on the way."""
 
 import asyncio
+import json
 import random
 import time
 
+import msgspec
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from libs.common.signing import Verifier
 from tests.integration.stack.running_stack import RunningStack
+from tickwire.commands.verify import Certificate
+from tickwire.main import app
 
 SYMBOLS = ["EURUSD", "XAUUSD"]
 KILLED = ("features", "inference", "risk", "executor")
@@ -88,6 +95,27 @@ async def test_killed_services_leave_the_same_orders_as_an_uninterrupted_run(tmp
     assert killed == wanted, f"kills {kills}"
     assert approved_killed == approved
     assert sorted(sent_killed) == sorted(sent)
+    await asyncio.to_thread(_verify, tmp_path / "killed")
+
+
+def _verify(folder):
+    """What the killed run said is what the backtest says; with another setting, the first difference is named."""
+    same = CliRunner().invoke(app, ["verify", str(folder)])
+    assert same.exit_code == 0, same.output
+    certificate = json.loads((folder / "certificate.json").read_text())
+    assert certificate["identical"]
+    assert certificate["verdict"]["compared"]["OrderApproved"] >= 20
+    signed = Verifier(bytes.fromhex(certificate["public_key"]))
+    unsigned = msgspec.convert(certificate, Certificate)
+    unsigned.signature = ""
+    assert signed.verify(msgspec.json.encode(unsigned), certificate["signature"])
+    changed = yaml.safe_load((folder / "config.yaml").read_text())
+    changed["executor"]["terminal"]["slippage_points"] = 1.5
+    (folder / "changed.yaml").write_text(yaml.safe_dump(changed))
+    other = CliRunner().invoke(app, ["verify", str(folder), "--config", str(folder / "changed.yaml")])
+    assert other.exit_code == 1
+    found = json.loads((folder / "certificate.json").read_text())["verdict"]["difference"]
+    assert (found["cause"], found["field"]) == ("fill", "price")
 
 
 @pytest.mark.chaos

@@ -26,6 +26,7 @@ from services.executor.broker import (
     BrokerPosition,
     BrokerReport,
     DeskEvent,
+    Standing,
 )
 from services.executor.config import ExecutorConfig
 from services.executor.core import ExecutorCore
@@ -219,9 +220,9 @@ class ScriptedDesk:
         self.deals: tuple[BrokerDeal, ...] = ()
         self.looks = 0
 
-    def advance(self, block: TickBlock) -> tuple[DeskEvent, ...]:
+    def advance(self, block: TickBlock, now_ns: int) -> Handed:
         events, self.market = tuple(self.market), []
-        return events
+        return Handed(events=events)
 
     def send(self, order_id: str, request: dict[str, Any], now_ns: int) -> Handed:
         assert order_id not in self.requests, "an order was sent twice"
@@ -238,7 +239,7 @@ class ScriptedDesk:
             deals=self.deals,
         )
 
-    def take(self, report: BrokerReport) -> None: ...
+    def take(self, standing: Standing) -> None: ...
 
     def account(self, now_ns: int) -> BrokerAccount | None:
         return broker_account(now_ns)

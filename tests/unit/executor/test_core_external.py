@@ -75,7 +75,7 @@ def uncertain(effect: Any) -> EffectResult:
 
 def test_the_account_is_told_once_the_books_were_read(world: World, books: Books) -> None:
     books.reachable = False
-    assert world.hear(ticks("EURUSD", NOON, QUOTE)) == []
+    assert without_account(world.hear(ticks("EURUSD", NOON, QUOTE))) == []
     books.reachable = True
     world.hear(ticks("EURUSD", NOON + S, QUOTE))
     (told,) = world.of(AccountSnapshot)
@@ -278,3 +278,31 @@ def test_the_magic_of_a_fill_leads_back_to_its_order(world: World, books: Books)
     filled = [m for m in world.hear(approval("a")) if isinstance(m, OrderFilled)]
     assert [m.order_id for m in filled] == [order_id("a")]
     assert world.of(SendOrder)[0].request["magic"] == magic("a")
+
+
+def test_a_person_who_closes_our_position_and_leaves_our_number_on_the_deal_has_not_executed_our_order_again(
+    world: World, books: Books
+) -> None:
+    books.reply = lambda effect: broker_answer(effect, answer(effect.order_id, "done"), deals=(deal(1),))
+    world.hear(approval("a"))
+    books.deals = (deal(1), deal(2, entry=1, side=Side.SELL, reason=0, ts_ns=NOON + S, profit_ccy=3.0))
+    said = world.hear(ticks("EURUSD", NOON + 2 * S, QUOTE))
+    assert [(m.profit_ccy, m.reason) for m in said if isinstance(m, PositionClosed)] == [(3.0, "manual")]
+    assert "executed_twice" not in [m.name for m in world.of(Alert)]
+
+
+def test_a_broker_out_of_reach_is_told_once_and_its_return_once(world: World, books: Books) -> None:
+    books.reachable = False
+    for second in range(1, 6):
+        world.hear(ticks("EURUSD", NOON + second * S, QUOTE))
+    books.reachable = True
+    for second in range(6, 9):
+        world.hear(ticks("EURUSD", NOON + second * S, QUOTE))
+    assert [m.name for m in world.of(Alert)] == ["broker_out_of_reach", "broker_back"]
+
+
+def test_after_a_long_absence_the_books_are_read_back_to_the_last_look(world: World, books: Books) -> None:
+    world.hear(ticks("EURUSD", NOON, QUOTE))
+    world.hear(ticks("EURUSD", NOON + 36_000 * S, QUOTE))
+    last = world.of(ReadBroker)[-1]
+    assert (last.asked_ns, last.since_ns) == (NOON + 36_000 * S, NOON - 3_600 * S)

@@ -456,4 +456,4 @@ def test_the_config_refuses_what_makes_no_sense() -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"namespace": 0}, ExecutorConfig)
     with pytest.raises(msgspec.ValidationError):
-        msgspec.convert({"broker": "mt5"}, ExecutorConfig)
+        msgspec.convert({"broker": "mt4"}, ExecutorConfig)

@@ -143,3 +143,11 @@ def test_a_close_by_hand_of_a_position_only_the_books_know_as_ours_is_ours() -> 
     by_hand = deal(2, magic=0, entry=1, side=Side.SELL, reason=0)
     found = reconcile(belief(), (), (position(),), (by_hand,), NOON, QUIET)
     assert found == (MissedDeal(deal=by_hand), PositionIs(position_id=500, position=position()))
+
+
+def test_silence_of_books_that_could_not_be_read_all_the_time_proves_nothing() -> None:
+    now_ns = NOON + 100 * S
+    assert reconcile(belief(doubt()), (), (), (), now_ns, QUIET, whole_since_ns=now_ns - 44 * S) == ()
+    (found,) = reconcile(belief(doubt()), (), (), (), now_ns, QUIET, whole_since_ns=now_ns - 45 * S)
+    assert isinstance(found, NotExecuted)
+    assert "45 s" in found.evidence

@@ -184,3 +184,26 @@ def test_the_week_of_foreign_exchange_follows_new_york():
     assert weekends_between(march, march + 4 * 86_400 * S) == [(march + 22 * 3600 * S, march + (48 + 21) * 3600 * S)]
     assert open_ns_between(FRIDAY_CLOSE - 5 * S, SUNDAY_OPEN + 7 * S, "fx") == 12 * S
     assert open_ns_between(FRIDAY_CLOSE, SUNDAY_OPEN, "always") == SUNDAY_OPEN - FRIDAY_CLOSE
+
+
+def test_a_feed_that_is_down_is_stale_for_its_reason_until_the_next_tick():
+    core = IngestCore(IngestConfig(), ("EURUSD",))
+    core.on_raw_ticks(chunk([0, 1]), 0)
+    (status,) = core.on_feed_lost("EURUSD", "disconnected", MONDAY + 2 * S)
+    assert (status.stale, status.reason) == (True, "disconnected")
+    assert core.on_feed_lost("EURUSD", "disconnected", MONDAY + 3 * S) == ()
+    assert core.on_time(MONDAY + 900 * S) == ()
+    messages = core.on_raw_ticks(chunk([4]), 0).messages
+    assert (messages[-1].stale, messages[-1].reason) == (False, "")
+
+
+def test_a_feed_that_is_up_again_is_judged_by_its_silence():
+    core = IngestCore(IngestConfig(), ("EURUSD",))
+    core.on_raw_ticks(chunk([0, 1]), 0)
+    core.on_feed_lost("EURUSD", "unreachable", MONDAY + 2 * S)
+    (status,) = core.on_feed_back("EURUSD", MONDAY + 5 * S)
+    assert not status.stale
+    core.on_feed_lost("EURUSD", "unreachable", MONDAY + 6 * S)
+    (status,) = core.on_feed_back("EURUSD", MONDAY + 900 * S)
+    assert (status.stale, status.reason) == (True, "silent")
+    assert core.on_feed_back("EURUSD", MONDAY + 901 * S) == ()
