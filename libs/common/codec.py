@@ -6,7 +6,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 
 from libs.common.errors import MalformedMessage
-from libs.common.messages import account, control, features, market, models, orders
+from libs.common.messages import account, control, ea, features, market, models, orders
 from libs.common.messages.base import Message, column_from_json, column_to_json
 
 MAX_MESSAGE_BYTES = 1_000_000
@@ -15,7 +15,7 @@ MAX_MESSAGE_BYTES = 1_000_000
 
 def _message_types() -> tuple[type[Message], ...]:
     found = []
-    for module in (market, features, orders, account, models, control):
+    for module in (market, features, orders, account, models, control, ea):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, Message) and value.__module__ == module.__name__:
                 found.append(value)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from libs.common import subjects
-from libs.common.messages import account, control, features, market, models, orders
+from libs.common.messages import account, control, ea, features, market, models, orders
 from libs.common.messages.base import Message
 
 _ROUTES: dict[type[Message], Callable[[Any], str]] = {
@@ -43,6 +43,32 @@ for _kind in (
     orders.OrderResolved, orders.PositionClosed, orders.StopsMoved,
 ):
     _ROUTES[_kind] = lambda m: subjects.executions(m.account, m.symbol)
+
+
+def _of_terminal(what: str) -> Callable[[Any], str]:
+    return lambda m: subjects.ea(m.account, what)
+
+
+def _of_symbol(what: str) -> Callable[[Any], str]:
+    return lambda m: subjects.ea(m.account, what, m.symbol)
+
+
+_ROUTES |= {
+    ea.EaHello: _of_terminal("hello"),
+    ea.EaHeartbeat: _of_terminal("heartbeat"),
+    ea.EaCalendar: _of_terminal("calendar"),
+    ea.EaAccount: _of_terminal("account"),
+    ea.EaTransaction: _of_terminal("transactions"),
+    ea.EaOrder: _of_terminal("orders"),
+    ea.EaHistoryRequest: _of_terminal("history"),
+    ea.EaBooksRequest: lambda m: subjects.ea(m.account, "books", m.asker),
+    ea.EaTicks: _of_symbol("ticks"),
+    ea.EaBars: _of_symbol("bars"),
+    ea.EaSpecification: _of_symbol("specification"),
+    ea.EaBarRequest: _of_symbol("decide"),
+    ea.EaPrediction: _of_symbol("predictions"),
+    ea.EaModel: _of_symbol("models"),
+}
 
 
 def subject_of(message: Message) -> str:

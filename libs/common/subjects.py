@@ -108,6 +108,15 @@ def deadletter(service: str) -> str:
     return f"deadletter.{service}"
 
 
+def ea(account_name: str, *what: str) -> str:
+    """Return a subject of the dialogue with an Expert Advisor: what it is about, then perhaps a symbol.
+
+    >>> ea("paper", "ticks", "US30.cash")
+    'ea.paper.ticks.US30%2Ecash'
+    """
+    return ".".join(("ea", *map(encode_token, (account_name, *what))))
+
+
 def matches(pattern: str, subject: str) -> bool:
     """Tell whether a subject matches a pattern with ``*`` (one token) and ``>`` (one or more at the end).
 

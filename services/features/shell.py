@@ -6,7 +6,22 @@ from libs.common.messages.base import Message
 from libs.common.messages.features import FeatureBlock
 from libs.common.runtime.metrics import Metrics
 from libs.common.runtime.service import Service, ServiceContext
+from services.features.adapters.calendar_file import read_calendar
+from services.features.adapters.plugin_files import load_plugins
+from services.features.calendar import CalendarEvent
+from services.features.config import FeaturesConfig
 from services.features.core import FeaturesCore
+
+
+def prepare(config: FeaturesConfig) -> tuple[CalendarEvent, ...] | None:
+    """Load the plugins a config names and read its calendar; ``None`` where it names none.
+
+    Raises
+    ------
+    ConfigError, DataError : naming the file and what is wrong with it
+    """
+    load_plugins(config.plugins)
+    return read_calendar(config.calendar) if config.calendar else None
 
 
 def build(config: dict[str, Any], context: ServiceContext) -> Service:
@@ -17,7 +32,8 @@ def build(config: dict[str, Any], context: ServiceContext) -> Service:
     config : sections ``system``, ``instruments`` and ``features``
     context : what the runtime offers; the service needs none of it but the log
     """
-    core = FeaturesCore.from_config(config["features"], config["system"], config["instruments"])
+    calendar = prepare(config["features"])
+    core = FeaturesCore.from_config(config["features"], config["system"], config["instruments"], calendar)
     core.warm()
     context.log.info("features_ready", schema_id=core.schema_id, features=len(core.names))
     return Service(core=core, observe=FeaturesMetrics(context.metrics))

@@ -17,6 +17,8 @@ class FeatureSpec(Settings, frozen=True, kw_only=True):
     output : which of the family's values; empty for its first
     timeframe_s : length of the bars a bar family sees, seconds; 0 for families that see ticks or rows
     params : the family's parameters; those not named keep their defaults
+    of : what the feature is made of: an earlier feature of the list (lags, rolling statistics), related symbols
+        (cross-asset), or currencies (calendar; empty for all)
     """
 
     name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]*$")]
@@ -24,6 +26,27 @@ class FeatureSpec(Settings, frozen=True, kw_only=True):
     output: str = ""
     timeframe_s: Annotated[int, Meta(ge=0)] = 0
     params: dict[str, float] = {}
+    of: tuple[str, ...] = ()
+
+
+class AutoIndicator(Settings, frozen=True, kw_only=True):
+    """Lags and rolling statistics of many features at once, under names such as ``rsi_14_lag_1``.
+
+    Parameters
+    ----------
+    of : names of features of the list, with ``*`` for any letters; cross-asset features are left out
+    exclude : names never used: what a model shall foretell must not become its input
+    lags : so many rows earlier
+    windows : lengths of the rolling windows, rows
+    statistics : which statistics of each window: ``mean``, ``deviation``, ``minimum``, ``maximum``, ``z_score``,
+        ``rank``
+    """
+
+    of: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ("target*", "label*", "y_*")
+    lags: tuple[Annotated[int, Meta(ge=1, le=100_000)], ...] = (1, 2, 3)
+    windows: tuple[Annotated[int, Meta(ge=2, le=100_000)], ...] = (5, 20)
+    statistics: tuple[str, ...] = ("mean", "deviation")
 
 
 def _bars(name: str, family: str, output: str = "", timeframe_s: int = 60, **params: float) -> FeatureSpec:

@@ -80,6 +80,11 @@ def permissions_of(user: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what a user may publish and subscribe to, JetStream's own subjects included."""
     publish = list(WRITES[user])
     subscribe = [f"_INBOX.{user}.>"]
+    if user == "ea":
+        # It asks streams for single messages, by subject; it makes no consumers and announces nothing.
+        publish += [f"$JS.API.DIRECT.GET.{stream}.>" for stream in ("MODELS", f"OBJ_{MODEL_BUCKET}")]
+        publish += [f"$JS.API.DIRECT.GET.OBJ_{MODEL_BUCKET}", "alerts.*", "control.halt"]
+        return tuple(publish), (*subscribe, *READS[user])
     if user in SERVICES:
         publish += [f"health.{user}", f"health.watermark.{user}", "alerts.*", f"deadletter.{user}", "control.halt"]
         subscribe += ["health.watermark.*", "$SRV.>"]

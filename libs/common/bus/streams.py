@@ -66,7 +66,7 @@ STREAMS = (
     ),
 )
 
-_EPHEMERAL_ROOTS = frozenset({"health", "alerts", "deadletter"})
+_EPHEMERAL_ROOTS = frozenset({"health", "alerts", "deadletter", "ea"})
 _COMMANDED_ROOTS = frozenset({"control"})
 
 
@@ -112,33 +112,48 @@ def stream_of(subject: str) -> StreamSpec | None:
 
 
 WRITES: dict[str, tuple[str, ...]] = {
-    "ingest": ("ticks.*", "feed.*"),
+    "ingest": ("ticks.*", "feed.*", "ea.*.history", "ea.*.books.ingest"),
     "features": ("features.*", "bars.*.*"),
     "inference": ("predictions.*", "shadows.*", "drift.*", "models.*.loaded", "models.*.rejected"),
     "risk": ("orders.approved.*.*", "orders.refused.*.*", "risk.*"),
-    "executor": ("executions.*.*", "account.*"),
+    "executor": ("executions.*.*", "account.*", "ea.*.orders", "ea.*.books.executor"),
     "trainer": (
         "models.*.published", "models.*.shadowed", "models.*.promoted", "models.*.refused", "models.*.retired",
     ),
     "operator": ("control.*",),
     "observer": (),
+    "ea": (
+        "ea.*.hello", "ea.*.heartbeat", "ea.*.ticks.*", "ea.*.bars.*", "ea.*.specification.*", "ea.*.calendar",
+        "ea.*.account", "ea.*.transactions", "ea.*.decide.*", "ea.*.predictions.*", "ea.*.models.*",
+    ),
 }
 """Who may publish what, beside its own health, alerts, dead letters and ``control.halt`` (stopping is everyone's right).
 No subject has two writers but ``control``."""
 
 READS: dict[str, tuple[str, ...]] = {
-    "ingest": ("ticks.*", "feed.*"),
+    "ingest": (
+        "ticks.*", "feed.*", "ea.*.hello", "ea.*.heartbeat", "ea.*.ticks.*", "ea.*.bars.*", "ea.*.specification.*",
+        "ea.*.calendar",
+    ),
     "features": ("ticks.*", "features.*", "bars.*.*"),
     "inference": ("features.*", "models.*.*", "predictions.*", "shadows.*", "drift.*"),
     "risk": ("ticks.*", "account.*", "executions.>", "predictions.*", "control.*", "risk.*", "orders.>"),
-    "executor": ("ticks.*", "orders.approved.>", "control.*", "executions.>", "account.*"),
+    "executor": (
+        "ticks.*", "orders.approved.>", "control.*", "executions.>", "account.*", "ea.*.hello", "ea.*.heartbeat",
+        "ea.*.account", "ea.*.transactions", "ea.*.specification.*",
+    ),
     "trainer": ("ticks.*", "features.*", "drift.*", "control.*", "models.*.*"),
     "operator": (">",),
     "observer": (">",),
+    "ea": (
+        "ea.*.orders", "ea.*.books.*", "ea.*.history", "health.risk", "features.*", "models.*.promoted",
+        "models.*.retired",
+    ),
 }
 """Who may subscribe to what, own subjects included (a publisher asks its stream what it holds)."""
 
 SERVICES = ("ingest", "features", "inference", "risk", "executor", "trainer")
 """Every service, in the order the flow runs."""
-USERS = (*SERVICES, "operator", "observer", "admin", "system")
-"""Every user of the server. ``admin`` creates streams, ``system`` asks the server about itself."""
+USERS = (*SERVICES, "operator", "observer", "ea", "admin", "system")
+"""Every user of the server. ``ea`` is for Expert Advisors, ``admin`` creates streams, ``system`` asks the server about
+itself."""

@@ -31,6 +31,7 @@ class TickBlock(Message, frozen=True, kw_only=True, eq=False):
     bid, ask : (n,) prices, finite, > 0, bid <= ask
     last, volume : (n,) last trade price and its volume in lots; **empty** where the feed has none
     flags : (n,) MetaTrader tick flags; **empty** where the feed has none
+    bid_lots, ask_lots : (n,) volume offered at the best bid and ask, lots; **empty** where the feed has no depth
     """
 
     symbol: str
@@ -41,6 +42,8 @@ class TickBlock(Message, frozen=True, kw_only=True, eq=False):
     last: Floats = field(default_factory=no_floats)
     volume: Floats = field(default_factory=no_floats)
     flags: Ints = field(default_factory=no_ints)
+    bid_lots: Floats = field(default_factory=no_floats)
+    ask_lots: Floats = field(default_factory=no_floats)
 
     def __post_init__(self) -> None:
         n = len(self.time_ns)
@@ -49,7 +52,7 @@ class TickBlock(Message, frozen=True, kw_only=True, eq=False):
         for name in ("bid", "ask"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"column {name} has {len(getattr(self, name))} values, time_ns has {n}")
-        for name in ("last", "volume", "flags"):
+        for name in ("last", "volume", "flags", "bid_lots", "ask_lots"):
             if len(getattr(self, name)) not in (0, n):
                 raise ValueError(f"column {name} has {len(getattr(self, name))} values, expected 0 or {n}")
         if n == 1:
@@ -101,8 +104,11 @@ class FeedStatus(Message, frozen=True, kw_only=True):
     quarantined : ticks kept back since the start, by rule (crossed, locked, non_positive, non_finite,
         out_of_order, duplicate, spike)
     gaps : times the feed fell silent longer than it should
-    stale : True while no good tick has come for longer than the limit
+    stale : True while no good tick has come for longer than the limit, or the feed is known to be down
     finished : True when a replay has sent its last tick
+    reason : why it is stale: ``silent`` (nothing says why), ``disconnected`` (the terminal has lost its broker),
+        ``unreachable`` (the terminal does not answer), ``missing`` (it no longer knows the symbol), ``clock`` (what
+        its times mean is being found out); empty while it is not
     """
 
     symbol: str
@@ -112,6 +118,7 @@ class FeedStatus(Message, frozen=True, kw_only=True):
     gaps: int
     stale: bool
     finished: bool = False
+    reason: str = ""
 
 
 class Side(StrEnum):

@@ -6,6 +6,7 @@ from libs.common.errors import ArtifactError
 from libs.common.messages.base import Floats
 from libs.common.models.bundle import Bundle
 from libs.common.models.lightgbm_predictor import LightGbmPredictor
+from libs.common.models.normaliser import NORMALISER_FILE, NormalisedPredictor, read_normaliser
 
 
 class Predictor(Protocol):
@@ -24,7 +25,7 @@ class Predictor(Protocol):
 
 
 def load_predictor(bundle: Bundle) -> Predictor:
-    """Make the predictor of a verified bundle.
+    """Make the predictor of a verified bundle; rows pass through the bundle's normaliser if it carries one.
 
     Raises
     ------
@@ -32,4 +33,8 @@ def load_predictor(bundle: Bundle) -> Predictor:
     """
     if bundle.manifest.backend != "lightgbm":
         raise ArtifactError(f"unknown backend '{bundle.manifest.backend}', this version knows lightgbm")
-    return LightGbmPredictor.of_bundle(bundle)
+    model = LightGbmPredictor.of_bundle(bundle)
+    content = bundle.files.get(NORMALISER_FILE)
+    if content is None:
+        return model
+    return NormalisedPredictor(read_normaliser(content, bundle.manifest.feature_names), model)

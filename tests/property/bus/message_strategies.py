@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from libs.common.codec import MESSAGE_TYPES
-from libs.common.messages.base import Message
+from libs.common.messages import ea
+from libs.common.messages.base import Floats, Message
 from libs.common.messages.features import FeatureBlock
 from libs.common.messages.market import TickBlock
 
@@ -76,12 +77,32 @@ def feature_blocks(draw: st.DrawFn) -> FeatureBlock:
     )
 
 
+@st.composite
+def of_columns(draw: st.DrawFn, kind: type[Message]) -> Message:
+    """Draw a message whose columns are all of one length."""
+    count = draw(st.integers(0, 3))
+    hints = get_type_hints(kind, include_extras=True)
+    columns = {
+        name: np.array(draw(st.lists(numbers, min_size=count, max_size=count)), dtype=np.float64)
+        if hint == Floats
+        else np.array(draw(st.lists(integers, min_size=count, max_size=count)), dtype=np.int64)
+        for name, hint in hints.items() if get_origin(hint) is np.ndarray
+    }
+    rest = {
+        name: draw(of_annotation(hints[name]))
+        for name in kind.__struct_fields__ if name not in columns and name not in ("seq", "step")
+    }
+    return kind(seq=draw(counts), step=draw(counts), **rest, **columns)
+
+
 def of_kind(kind: type[Message]) -> st.SearchStrategy[Message]:
     """Return a strategy for any instance of one message type."""
     if kind is TickBlock:
         return tick_blocks()
     if kind is FeatureBlock:
         return feature_blocks()
+    if kind in (ea.EaTicks, ea.EaBars, ea.EaBarRequest):
+        return of_columns(kind)
     return of_struct(kind)
 
 

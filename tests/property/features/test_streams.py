@@ -12,7 +12,6 @@ from libs.common.messages.base import Message
 from libs.common.messages.market import TickBlock
 from services.features.core import FeaturesCore
 from tests.unit.features.feature_markets import (
-    START_NS,
     cut,
     new_core,
     random_market,
@@ -91,7 +90,7 @@ def test_nothing_said_up_to_a_tick_depends_on_a_later_one(
     rule: DecideOn, seed: int, known: int, other_seed: int
 ) -> None:
     market, other = random_market(N, seed), random_market(N, other_seed)
-    later = other.time_ns[known:] - START_NS + market.time_ns[known - 1]
+    later = other.time_ns[known:] - other.time_ns[known - 1] + market.time_ns[known - 1]
     future = TickBlock(
         ts_event_ns=int(later[-1]), ts_init_ns=0, symbol=market.symbol, first_tick=1,
         time_ns=np.concatenate([market.time_ns[:known], later]),

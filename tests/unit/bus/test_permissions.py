@@ -11,7 +11,7 @@ from libs.common.bus.server import EmbeddedServer
 from libs.common.bus.server_config import permissions_of, render_server_config
 from libs.common.bus.streams import READS, SERVICES, STREAMS, USERS, WRITES, Delivery, delivery_of, stream_of
 from libs.common.codec import MESSAGE_TYPES, encode
-from libs.common.messages import account, control, features, market, models, orders
+from libs.common.messages import account, control, ea, features, market, models, orders
 from libs.common.messages.market import Side
 from libs.common.messages.orders import OrderApproved, OrderPurpose, OrderRejected
 from libs.common.routing import subject_of
@@ -26,18 +26,23 @@ CORES = {
     "trainer": TrainerCore,
 }
 SAYS = {
-    "ingest": (market.TickBlock, market.FeedStatus),
+    "ingest": (market.TickBlock, market.FeedStatus, ea.EaHistoryRequest),
     "features": (features.FeatureBlock, market.Bar),
     "inference": (features.Prediction, features.DriftDetected, models.ModelLoaded, models.ModelRejected),
     "risk": (orders.OrderApproved, orders.OrderRefused, control.TradingHalted, control.TradingResumed),
     "executor": (
         orders.OrderSent, orders.OrderFilled, orders.OrderPartiallyFilled, orders.OrderRejected, orders.OrderUnknown,
         orders.OrderResolved, orders.PositionClosed, orders.StopsMoved, account.AccountSnapshot,
+        ea.EaOrder, ea.EaBooksRequest,
     ),
     "trainer": (
         models.ModelPublished, models.ModelShadowed, models.ModelPromoted, models.ModelRefused, models.ModelRetired,
     ),
     "operator": (control.Halt, control.Resume, control.Flatten, control.RetrainModel, control.PromoteModel),
+    "ea": (
+        ea.EaHello, ea.EaHeartbeat, ea.EaTicks, ea.EaBars, ea.EaSpecification, ea.EaCalendar, ea.EaAccount,
+        ea.EaTransaction, ea.EaBarRequest, ea.EaPrediction, ea.EaModel,
+    ),
 }
 EVERY_SERVICE = (control.Heartbeat, control.Watermark, control.DeadLetter, control.Alert, control.Halt)
 
@@ -56,7 +61,7 @@ def covers(allowed: str, wanted: str) -> bool:
 def subject_for(kind, service="x"):
     """Return a subject the type goes to; fields that do not matter are left out."""
     fields = {field.name: "x" for field in msgspec.structs.fields(kind)}
-    fields |= {"service": service, "timeframe_s": 60, "shadow": False, "severity": "info"}
+    fields |= {"service": service, "timeframe_s": 60, "shadow": False, "severity": "info", "asker": "executor"}
     known = {field.name for field in msgspec.structs.fields(kind)}
 
     class Stand:
@@ -116,7 +121,7 @@ def test_a_publisher_may_ask_its_stream_what_it_holds(user):
 def test_every_message_type_has_one_kind_of_speaker():
     said = [kind for kinds in SAYS.values() for kind in kinds] + [kind for kind in EVERY_SERVICE if kind is not control.Halt]
     assert len(said) == len(set(said))
-    assert {kind.__name__ for kind in MESSAGE_TYPES} - {kind.__name__ for kind in said} == {"ModelEvent"}
+    assert {kind.__name__ for kind in MESSAGE_TYPES} - {kind.__name__ for kind in said} == {"ModelEvent", "EaMessage"}
 
 
 def test_no_two_users_may_write_the_same_sequenced_subject():
@@ -141,7 +146,9 @@ def test_no_two_users_may_write_the_same_sequenced_subject():
         ("orders.approved.paper.EURUSD", "risk"), ("orders.refused.paper.EURUSD", "risk"),
         ("executions.paper.EURUSD", "executor"), ("account.paper", "executor"), ("ticks.EURUSD", "ingest"),
         ("models.direction-EURUSD.promoted", "trainer"), ("control.resume", "operator"), ("control.flatten", "operator"),
-        ("control.promote", "operator"), ("risk.paper", "risk"),
+        ("control.promote", "operator"), ("risk.paper", "risk"), ("ea.paper.orders", "executor"),
+        ("ea.paper.books.executor", "executor"), ("ea.paper.books.ingest", "ingest"), ("ea.paper.history", "ingest"), ("ea.paper.ticks.EURUSD", "ea"),
+        ("ea.paper.transactions", "ea"),
     ],
 )  # fmt: skip
 def test_a_subject_that_matters_has_one_writer(subject, writer):

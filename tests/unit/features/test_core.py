@@ -22,7 +22,7 @@ from tests.unit.features.feature_markets import (
     NS,
     column,
     cut,
-    every_family,
+    default_families,
     new_core,
     quotes_only,
     random_market,
@@ -218,7 +218,7 @@ def test_a_symbol_added_later_begins_anew_and_one_removed_is_dropped() -> None:
     "other", [
         lambda: new_core(SPREAD),
         lambda: new_core(decide_on=DecideOn(every=20)),
-        lambda: new_core(FeaturesConfig(timeframes_s=(10, 30, 60), features=every_family().features)),
+        lambda: new_core(FeaturesConfig(timeframes_s=(10, 30, 60), features=default_families().features)),
     ], ids=["features", "decide_on", "timeframes"],
 )
 def test_a_state_of_another_configuration_is_refused_with_a_remedy(other: Callable[[], FeaturesCore]) -> None:

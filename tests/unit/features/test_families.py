@@ -1,4 +1,4 @@
-"""One suite for every family: registered, dispatched, honest about its warm-up, calm when nothing moves."""
+"""What the registry says of each family is true: warm-up to the tick, rest, versions, documentation."""
 
 import ast
 import dataclasses
@@ -15,19 +15,18 @@ import numpy as np
 import pytest
 
 from libs.common.config import DecideOn
-from services.features import registry
 from services.features.config import FeaturesConfig
-from services.features.describe import family_table, feature_table
-from services.features.engine import Engine
+from services.features.conformance.checks import is_described
+from services.features.describe import feature_table, markdown
+from services.features.family import Clock, Family, WarmUp, steps_to_forget
 from services.features.feature_set import FeatureSet
-from services.features.kernels import layout
-from services.features.registry import FAMILIES, Clock, Family, WarmUp, steps_to_forget
+from services.features.registry import FAMILIES, LIBRARY
 from services.features.spec import DEFAULT_FEATURES
 from tests.unit.features.feature_markets import (
     NS,
-    POINT,
     bars_of,
     column,
+    is_always_soon,
     new_core,
     random_market,
     rows_of,
@@ -35,12 +34,25 @@ from tests.unit.features.feature_markets import (
     short_spec,
 )
 
-EVERY = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-WINDOWED = ("log_return", "realised_volatility", "price_sigma", "bollinger", "donchian")
+ROOT = Path(__file__).parents[3]
+SOON = {
+    name: family for name, family in LIBRARY.items() if is_always_soon(family) and family.clock is not Clock.SERIES
+}
+EVERY = pytest.mark.parametrize("family", SOON.values(), ids=SOON)
+WINDOWED = (
+    "log_return", "realised_volatility", "price_sigma", "bollinger", "donchian", "sma", "wma", "stochastic", "williams_r",
+    "cci", "momentum", "aroon", "regression", "hurst", "bollinger_bands", "range_volatility", "bipower",
+    "volatility_ratio", "candle", "hammer", "candle_pair", "candle_trio", "bar_relation", "trend_range",
+    "tick_activity", "spread_percentile",
+)
 RESTING = {
     "ema_distance": 0.0, "spread_score": 0.0, "quote_rate": 0.0, "tick_imbalance": 0.0, "log_return": 0.0,
     "moving_average": 0.0, "rsi": 50.0, "average_true_range": 0.0, "realised_volatility": 0.0, "price_sigma": 0.0,
-    "macd": 0.0, "bollinger": 0.0, "donchian": 0.0, "keltner": 0.0, "traded_volume": 0.0,
+    "macd": 0.0, "bollinger": 0.0, "donchian": 0.0, "keltner": 0.0, "traded_volume": 0.0, "williams_r": -50.0,
+    "directional": 0.0, "cci": 0.0, "momentum": 0.0, "regression": 0.0, "hurst": 0.5, "range_volatility": 0.0,
+    "bipower": 0.0, "ewma_volatility": 0.0, "volatility_ratio": 1.0, "spread_percentile": 50.0,
+    "sign_autocorrelation": 0.0, "mid_pressure": 0.0, "quote_pressure": 0.0, "tick_volatility": 0.0,
+    "volume_imbalance": 0.0, "depth_imbalance": 0.0, "order_flow_imbalance": 0.0, "bar_shape": 0.0, "cusum": 0.0,
 }
 VERSIONS = Path(__file__).with_name("kernel_versions.json")
 
@@ -51,45 +63,20 @@ def config_of(family: Family) -> FeaturesConfig:
     )
 
 
-@EVERY
+@pytest.mark.parametrize("family", LIBRARY.values(), ids=LIBRARY)
 def test_a_family_is_described_in_full(family: Family) -> None:
+    assert is_described(family) == ""
     assert FAMILIES[family.name] is family
-    assert 1 <= len(family.outputs) <= layout.MAX_OUTPUTS
-    assert family.inputs <= {"quotes", "last", "volume"}
-    assert family.version >= 1
-    assert family.kernel.__doc__
-    assert (family.clock is Clock.ROWS) == (family.ints == 0)
+    assert family.group != "Plugins"
 
 
-def test_no_two_families_of_a_clock_share_an_operation_number() -> None:
-    taken = [(family.clock, family.op) for family in FAMILIES.values()]
-    assert len(set(taken)) == len(taken)
-
-
-@EVERY
-def test_the_number_reaches_the_kernel_and_machine_code_agrees_with_python(family: Family) -> None:
-    market = random_market(1_200, seed=5)
-    rows = rows_of(run(new_core(config_of(family), DecideOn(kind="tick", every=1)), [market]))
-    feature_set = FeatureSet(config_of(family).features, (10, 30))
-    params = feature_set.features[0].params
-    p, f, i = np.array(list(params.values())), np.zeros(family.floats(params)), np.zeros(family.ints, dtype=np.int64)
-    out = np.full((layout.MAX_OUTPUTS, len(market)), np.nan)
-    ticks = (market.time_ns, market.bid, market.ask, market.last, market.volume)
-    column_of = np.arange(len(market))
-    if family.clock is Clock.TICKS:
-        family.kernel(f, i, p, POINT, *ticks, out)
-    elif family.clock is Clock.ROWS:
-        family.kernel(p, POINT, *ticks, out)
-    else:
-        engine = Engine(feature_set, DecideOn())
-        engine.walk(engine.new_state(), POINT, 1, *ticks)
-        visible_at = [bar.at for bar in engine.closed_bars() if bar.timeframe_s == 10]
-        family.kernel(f, i, p, engine._bars_f[0].copy(), len(visible_at), out)
-        column_of = np.searchsorted(visible_at, column_of, side="right") - 1
-    for row in rows:
-        wanted = out[:len(family.outputs), column_of[row.tick - 1]]
-        np.testing.assert_allclose(row.values, wanted, rtol=1e-12, atol=1e-14)
-    assert len(rows) > 500
+def test_the_library_holds_every_kind_of_feature_that_was_promised() -> None:
+    groups = {family.group for family in LIBRARY.values()}
+    assert groups == {
+        "Trend and momentum", "Volatility", "Microstructure from quotes", "Microstructure from trades and depth",
+        "Candle patterns", "Structure", "Sessions and calendar", "Cross-asset", "Regime", "Of other features",
+    }
+    assert sum(len(f.outputs) for f in LIBRARY.values() if f.group == "Candle patterns") >= 12
 
 
 @EVERY
@@ -113,9 +100,7 @@ def test_a_window_is_declared_exactly_as_long_as_it_is(name: str, monkeypatch: p
     market = random_market(1_000, seed=7)
     config = config_of(FAMILIES[name])
     honest = rows_of(run(new_core(config, DecideOn(kind="tick", every=1)), [market]))[0].tick
-    hasty = dataclasses.replace(FAMILIES[name], warm_up=lambda p: WarmUp())
-    monkeypatch.setattr(registry, "FAMILIES", {**FAMILIES, name: hasty})
-    monkeypatch.setattr("services.features.feature_set.FAMILIES", {**FAMILIES, name: hasty})
+    monkeypatch.setitem(FAMILIES, name, dataclasses.replace(FAMILIES[name], warm_up=lambda p: WarmUp()))
     # Without a declared warm-up the rows whose window is not full are NaN and kept back one by one.
     assert rows_of(run(new_core(config, DecideOn(kind="tick", every=1)), [market]))[0].tick == honest
 
@@ -171,14 +156,15 @@ def source_hash(kernel: Callable[..., Any]) -> str:
 
 def test_a_kernel_whose_code_changed_has_a_new_version() -> None:
     recorded = json.loads(VERSIONS.read_text(encoding="utf-8"))
-    now = {name: [family.version, source_hash(family.kernel)] for name, family in FAMILIES.items()}
+    now = {name: [family.version, source_hash(family.kernel)] for name, family in LIBRARY.items()}
     changed = {name for name in now if name in recorded and now[name][1] != recorded[name][1]}
     forgotten = {name for name in changed if now[name][0] == recorded[name][0]}
-    assert not forgotten, f"count up the version in registry.py of: {sorted(forgotten)}"
+    assert not forgotten, f"count up the version in families/ of: {sorted(forgotten)}"
     assert now == recorded, f"record in {VERSIONS.name}: {json.dumps(now)}"
 
 
-def test_the_readme_lists_what_the_registry_holds() -> None:
-    readme = (Path(__file__).parents[3] / "services/features/README.md").read_text(encoding="utf-8")
+def test_the_documents_list_what_the_registry_holds() -> None:
+    readme = (ROOT / "services/features/README.md").read_text(encoding="utf-8")
     assert feature_table(FeatureSet(DEFAULT_FEATURES, FeaturesConfig().timeframes_s)) in readme
-    assert family_table() in readme
+    document = (ROOT / "docs/features.md").read_text(encoding="utf-8")
+    assert document == markdown(LIBRARY), "write it again: tickwire features list --markdown > docs/features.md"
