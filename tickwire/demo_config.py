@@ -10,6 +10,7 @@ import msgspec
 
 from libs.common.config import InstrumentConfig
 from libs.common.errors import ConfigError
+from tickwire.terminal import free_port
 
 SYMBOLS = ("EURUSD", "XAUUSD")
 MARKET_START = "2024-01-08T00:00:00"
@@ -67,6 +68,8 @@ class DemoOptions:
     limit : most ticks per file, 0 for all
     speed : ``max``, or event seconds per second; ``None``: so that the market passes in the duration
     duration_s : real seconds of flow; 0 for as long as it takes
+    broker : how orders are executed: ``sim`` in the executor's process, ``mt5`` by a terminal behind a worker
+    backend : which terminal: ``sim``, a simulated one in a process of its own
     """
 
     files: tuple[TickFile, ...] = ()
@@ -76,6 +79,8 @@ class DemoOptions:
     duration_s: float = DURATION_S
     seed: int = 123
     port: int = 0
+    broker: str = "sim"
+    backend: str = "sim"
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -106,6 +111,7 @@ class DemoOptions:
 def demo_config(options: DemoOptions, data_dir: Path) -> dict[str, Any]:
     """Return the whole config of a demo run as plain values, ready to be written as YAML."""
     return {
+        **_terminal(options),
         "system": {
             "symbols": list(options.symbols),
             "data_dir": str(data_dir),
@@ -122,7 +128,7 @@ def demo_config(options: DemoOptions, data_dir: Path) -> dict[str, Any]:
             "signals": {"min_confidence": 0.05, "confirmation": {"enabled": False}},
         },
         "risk": _risk(options),
-        "executor": {"terminal": {"slippage": "half_normal", "slippage_points": 1.0}},
+        "executor": {"broker": options.broker, "terminal": {"slippage": "half_normal", "slippage_points": 1.0}},
         "trainer": {
             # First model after two days of market, a challenger after every further day and a half.
             "min_rows": 500,
@@ -136,6 +142,15 @@ def demo_config(options: DemoOptions, data_dir: Path) -> dict[str, Any]:
             },
         },
     }
+
+
+def _terminal(options: DemoOptions) -> dict[str, Any]:
+    """Return the section of a simulated terminal in a process of its own, where orders go to one."""
+    if options.broker == "sim":
+        return {}
+    return {"mt5": {
+        "backend": options.backend, "connect": f"127.0.0.1:{free_port()}", "token": "secret://TICKWIRE_TERMINAL_TOKEN",
+    }}
 
 
 def _ingest(options: DemoOptions) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from tickwire.flow import has_settled, number, sequence_lags
 from tickwire.sections import read_all
 from tickwire.stack import Stack, stop_signals, wait_for_stop
 from tickwire.tally import HISTORY, Summary, Tally, broken_promises
+from tickwire.terminal import expert_plan, terminal_plan
 
 EXIT_INTERRUPTED = 130
 READY_WITHIN_S = 90.0
@@ -96,7 +97,10 @@ class Demo:
 
         bus: BusConfig = sections["bus"]
         system = msgspec.structs.replace(sections["system"], data_dir=str(self.run_dir / "state"))
-        return Stack(self._config_file, system, bus, on_event=note, log_dir=self.run_dir / "logs")
+        return Stack(
+            self._config_file, system, bus, on_event=note, log_dir=self.run_dir / "logs",
+            terminal=terminal_plan(sections), expert=expert_plan(sections),
+        )
 
     async def _flow(self, stack: Stack, view: DemoView, stop: asyncio.Event) -> Tally:
         view.refresh()

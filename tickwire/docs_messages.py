@@ -17,12 +17,12 @@ import numpy as np
 
 from libs.common.bus.streams import READS, SERVICES, WRITES, delivery_of, stream_of
 from libs.common.codec import MESSAGE_TYPES
-from libs.common.messages import account, control, features, market, models, orders
+from libs.common.messages import account, control, ea, features, market, models, orders
 from libs.common.messages.base import Floats, Ints, Message
 from libs.common.routing import subject_of
 from libs.common.subjects import matches
 
-FAMILIES: tuple[ModuleType, ...] = (market, features, orders, account, models, control)
+FAMILIES: tuple[ModuleType, ...] = (market, features, orders, account, models, control, ea)
 """The modules of messages, in the order the flow runs."""
 
 _HEADER = """# Messages
@@ -102,6 +102,8 @@ def _example_value(name: str, kind: Any) -> Any:
     plain: dict[Any, Any] = {str: f"<{name}>", int: 60, float: 1.0, bool: False}
     if kind in plain:
         return plain[kind]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind(**{field.name: _example_value(field.name, field.type) for field in msgspec.structs.fields(kind)})
     text = str(kind)
     if text.startswith("tuple[str"):
         return (f"<{name}>",)

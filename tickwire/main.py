@@ -23,12 +23,23 @@ COMMANDS = {
     "resume": "control",
     "flatten": "control",
     "models": "models",
+    "features": "features",
     "config": "config",
     "env": "env",
+    "doctor": "doctor",
     "keys": "keys",
     "nats-config": "nats_config",
     "provision": "provision",
+    "history": "history",
+    "backtest": "backtest",
+    "sweep": "sweep",
+    "walk-forward": "walk_forward",
+    "leakcheck": "leakcheck",
+    "verify": "verify",
     "warm": "warm",
+    "mt5-sim": "mt5_sim",
+    "mql": "mql",
+    "conformance": "conformance",
 }
 """Command -> the module of ``tickwire.commands`` that holds its ``app`` (one app per command name, or one group)."""
 

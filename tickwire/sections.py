@@ -15,7 +15,7 @@ import msgspec
 import yaml
 
 from libs.common.bus.streams import SERVICES
-from libs.common.config import COMMON_SECTIONS, ENV_PREFIX, read_config
+from libs.common.config import COMMON_SECTIONS, ENV_PREFIX, SHARED_SECTIONS, read_config
 
 MASK = "********"
 _SECRET_KEY = re.compile(r"(password|secret|token|api_key)$")
@@ -40,8 +40,9 @@ def read_all(path: Path | None, environ: Mapping[str, str] | None = None) -> dic
 
 
 def with_placeholder_password(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment with a bus password, which the supervisor sets for each service in its turn."""
-    return {"TICKWIRE_NATS_PASSWORD": "set-by-the-supervisor", **environ}
+    """Return the environment with the secrets the supervisor sets for each service in its turn."""
+    given = "set-by-the-supervisor"
+    return {"TICKWIRE_NATS_PASSWORD": given, "TICKWIRE_TERMINAL_TOKEN": given, **environ}
 
 
 class _MaskedEnvironment(dict[str, str]):
@@ -102,7 +103,8 @@ class Key:
 
 def config_keys() -> Iterator[Key]:
     """Yield every section and key there is, parents before children, in the order they are declared."""
-    for section, kind in {**COMMON_SECTIONS, **service_sections()}.items():
+    shared = {name: kind for name, (kind, _) in SHARED_SECTIONS.items()}
+    for section, kind in {**COMMON_SECTIONS, **shared, **service_sections()}.items():
         struct = _struct_in(kind)
         if struct is None:
             raise TypeError(f"section {section} is no struct")

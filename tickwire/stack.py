@@ -18,7 +18,9 @@ from libs.common.config import BusConfig, SystemConfig
 from libs.common.errors import BusError, ConfigError
 from libs.common.storage.keys import ensure_keys, ensure_passwords
 from tickwire.runfile import RunFile, read_run_file, remove_run_file, write_run_file
-from tickwire.supervisor import LAST_LINES, ProcessUnit, RestartPolicy, Supervisor
+from tickwire.supervisor import LAST_LINES, ProcessUnit, RestartPolicy, Supervisor, Unit
+from tickwire.terminal import USERS as TERMINAL_USERS
+from tickwire.terminal import ExpertPlan, TerminalPlan
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 """Where ``services`` can be imported from, whatever the working folder is."""
@@ -75,6 +77,8 @@ class Stack:
     on_line : called with (service, line) for every line a service writes
     on_event : called with (name, text) when a process starts or dies
     log_dir : the services' output is appended to ``<service>.log`` here as well
+    terminal : a simulated terminal to run beside the bus
+    expert : an Expert Advisor to run on it
     """
 
     def __init__(
@@ -88,12 +92,16 @@ class Stack:
         on_event: Callable[[str, str], None] | None = None,
         log_dir: Path | None = None,
         policy: RestartPolicy | None = None,
+        terminal: TerminalPlan | None = None,
+        expert: ExpertPlan | None = None,
     ) -> None:
         self.data_dir = Path(system.data_dir)
         self.url = bus.url
         self.passwords: dict[str, str] = {}
         self._config_file, self._system, self._bus, self._names = config_file, system, bus, services
         self._on_line, self._log_dir, self._policy = on_line, log_dir, policy
+        self._terminal = terminal
+        self._expert = expert
         self._report = on_event or (lambda name, text: None)
         self._foundation: Supervisor | None = None
         self._services: Supervisor | None = None
@@ -110,9 +118,10 @@ class Stack:
         self._claim_data_dir()
         ensure_keys(self.data_dir)
         self.passwords = ensure_passwords(self.data_dir, USERS)
-        if not self._bus.url:
-            await self._start_server()
+        await self._start_foundation()
         units = [self._service(name) for name in self._names]
+        if self._expert is not None:
+            units.append(self._expert_unit(self._expert))
         self._services = Supervisor(units, policy=self._policy, on_event=self._on_event)
         await self._services.start()
         self._write_run_file()
@@ -175,22 +184,52 @@ class Stack:
                 "or set system.data_dir to another folder."
             )
 
-    async def _start_server(self) -> None:
-        if self._bus.port:
-            check_port_is_free(self._bus.port)
-        server = EmbeddedServer(
-            self.data_dir, port=self._bus.port, max_stream_bytes=self._bus.max_stream_bytes
-        )
-        self._foundation = Supervisor([ServerUnit(server)], policy=self._policy, on_event=self._on_event)
+    async def _start_foundation(self) -> None:
+        """Start the bus, where it is ours, and the simulated terminal, where there is one."""
+        units: list[Unit] = []
+        server: EmbeddedServer | None = None
+        if not self._bus.url:
+            if self._bus.port:
+                check_port_is_free(self._bus.port)
+            server = EmbeddedServer(
+                self.data_dir, port=self._bus.port, max_stream_bytes=self._bus.max_stream_bytes
+            )
+            units.append(ServerUnit(server))
+        if self._terminal is not None:
+            units.append(self._terminal_unit(self._terminal))
+        if not units:
+            return
+        self._foundation = Supervisor(units, policy=self._policy, on_event=self._on_event)
         await self._foundation.start()
-        self.url = server.url
-        self._report("nats", f"nats-server {server.version} at {server.url}")
+        if server is not None:
+            self.url = server.url
+            self._report("nats", f"nats-server {server.version} at {server.url}")
+
+    def _terminal_unit(self, plan: TerminalPlan) -> ProcessUnit:
+        check_port_is_free(int(plan.listen.rpartition(":")[2]))
+        environment = service_environment("", "", self.data_dir) | plan.environment()
+        return ProcessUnit(
+            "terminal", plan.command(self.data_dir), environment, on_line=self._on_line,
+            log_file=None if self._log_dir is None else self._log_dir / "terminal.log",
+        )
+
+    def _expert_unit(self, plan: ExpertPlan) -> ProcessUnit:
+        environment = service_environment(self.url, "", self.data_dir)
+        if self._terminal is not None:
+            environment |= self._terminal.environment()
+        return ProcessUnit(
+            "expert", plan.command(self.url, self.data_dir), environment, on_line=self._on_line,
+            log_file=None if self._log_dir is None else self._log_dir / "expert.log",
+        )
 
     def _service(self, name: str) -> ProcessUnit:
+        environment = service_environment(self.url, self._password(name), self.data_dir)
+        if self._terminal is not None and name in TERMINAL_USERS:
+            environment |= self._terminal.environment()
         return ProcessUnit(
             name,
             service_command(name, self._config_file),
-            service_environment(self.url, self._password(name), self.data_dir),
+            environment,
             on_line=self._on_line,
             log_file=None if self._log_dir is None else self._log_dir / f"{name}.log",
         )

@@ -1,6 +1,6 @@
 """Settings of the inference service (section ``inference``)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -86,6 +86,21 @@ class DriftConfig(Settings, frozen=True, kw_only=True):
             raise ValueError(f"window_rows {self.window_rows} cannot be cut into {self.panes} panes")
 
 
+class StrategyConfig(Settings, frozen=True, kw_only=True):
+    """A rule strategy that stands in for the champion; shadows go on for the record.
+
+    Parameters
+    ----------
+    name : ``ma_crossover``, ``donchian_breakout``, ``mean_reversion``, or one of yours; empty: models decide
+    file : Python file with your own strategies; empty: none
+    params : its parameters
+    """
+
+    name: str = ""
+    file: str = ""
+    params: dict[str, Any] = {}
+
+
 class InferenceConfig(Settings, frozen=True, kw_only=True):
     """How inference loads models, what it makes of their answers, how it watches them.
 
@@ -97,6 +112,7 @@ class InferenceConfig(Settings, frozen=True, kw_only=True):
     fetch_tries, fetch_timeout_s, fetch_pause_s : how often a bundle is asked for while the bus fails, how long each
         time, and how long apart
     keep_bundles : verified bundles kept on disk and in memory beside those in use
+    strategy : rules that decide instead of a model
     """
 
     signals: SignalConfig = SignalConfig()
@@ -106,3 +122,4 @@ class InferenceConfig(Settings, frozen=True, kw_only=True):
     fetch_timeout_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
     fetch_pause_s: Annotated[float, Meta(ge=0, le=60)] = 1.0
     keep_bundles: Annotated[int, Meta(ge=4, le=10_000)] = 20
+    strategy: StrategyConfig = StrategyConfig()

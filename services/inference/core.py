@@ -6,9 +6,11 @@ by a bundle that passed every check.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import msgspec
+import numpy as np
 
 from libs.common.core import EffectResult, Route, Stage
 from libs.common.ids import derived_id
@@ -28,10 +30,13 @@ from services.inference.drift import DriftMonitor
 from services.inference.effects import BundleBroken, BundleVerified, LoadBundle, object_name_of
 from services.inference.library import LoadedModel, ModelLibrary
 from services.inference.roster import Loading, ModelRef, Roster, RosterState, Slot
+from services.inference.rules import RuleDesk, rule_prediction
 from services.inference.signals import missing_confirmation, suggest
+from services.inference.strategies import TEMPLATES, Strategy, Suggestions, make_strategy
 
 _AFTER_FEATURES = ("features.settled",)
 _SUM_TOLERANCE = 1e-6
+STRATEGY_FAILED = "strategy_failed"
 
 
 class InferenceCore:
@@ -41,6 +46,11 @@ class InferenceCore:
     ----------
     config : signal rules, drift limits
     library : verified models by the hash of their bundle
+    strategies : rule strategies by name, the user's own included
+
+    Raises
+    ------
+    ConfigError : when ``inference.strategy`` names none of them, or a parameter it has not
     """
 
     HEARS: ClassVar[tuple[Route, ...]] = (
@@ -55,10 +65,15 @@ class InferenceCore:
         Stage(name="settled", after=("inference.predicted", "trainer.settled")),
     )
 
-    def __init__(self, config: InferenceConfig, library: ModelLibrary) -> None:
+    def __init__(
+        self, config: InferenceConfig, library: ModelLibrary,
+        strategies: Mapping[str, Callable[..., Strategy]] = TEMPLATES,
+    ) -> None:
         self._config = config
         self._library = library
         self._rosters: dict[str, Roster] = {}
+        rule = config.strategy
+        self.rules = RuleDesk(rule.name, make_strategy(rule.name, rule.params, strategies)) if rule.name else None
 
     # ---- rows
 
@@ -68,12 +83,49 @@ class InferenceCore:
         state = roster.state
         state.rows += 1
         out: list[Message] = []
-        if state.champion is not None:
+        if self.rules is not None:
+            out += self._decide_by_rule(self.rules, state, message, now_ns)
+        elif state.champion is not None:
             out += self._predict(roster, state.champion, message, now_ns, shadow=False)
         # A shadow that fails leaves while we walk, hence the copy.
         for slot in tuple(state.shadows):
             out += self._predict(roster, slot, message, now_ns, shadow=True)
         return tuple(out)
+
+    def decide_rows(
+        self, symbol: str, names: tuple[str, ...], values: Floats, bid: Floats, ask: Floats
+    ) -> Suggestions:
+        """Return what the rule strategy says of a symbol's next rows; many at once or one by one is the same.
+
+        Parameters
+        ----------
+        values, bid, ask : (n, m), (n,), (n,) the rows, in order of time
+
+        Raises
+        ------
+        Exception : whatever the strategy raises
+        """
+        assert self.rules is not None, "rows are only decided on where a strategy is configured"
+        return self.rules.decide(self._roster(symbol).state, names, values, bid, ask)
+
+    def _decide_by_rule(
+        self, rules: RuleDesk, state: RosterState, row: FeatureBlock, now_ns: int
+    ) -> list[Message]:
+        try:
+            said = self.decide_rows(
+                row.symbol, row.names, row.values.reshape(1, -1), np.array([row.bid]), np.array([row.ask])
+            )
+        # Whatever a user's strategy raises: the service, and its shadows, go on; nothing is traded.
+        except Exception as error:
+            if state.told_rule_failure:
+                return []
+            state.told_rule_failure = True
+            return [_alert(
+                row, now_ns, Severity.CRITICAL, STRATEGY_FAILED,
+                f"{row.symbol}: strategy {rules.name} failed, nothing is traded: {rules.told(error)}",
+            )]
+        state.told_rule_failure = False
+        return [rule_prediction(rules, said, 0, row.symbol, row.ts_event_ns, row.bid, row.ask, now_ns)]
 
     def _predict(
         self, roster: Roster, slot: Slot, row: FeatureBlock, now_ns: int, *, shadow: bool

@@ -67,6 +67,9 @@ class RosterState(msgspec.Struct, kw_only=True):
     rows : feature rows seen
     loads : bundles asked for so far; makes every request's id its own
     drift : the champion's drift monitor
+    rule_tail : the last rows a rule strategy may look back at, with bid and ask behind the values, doubles
+    rule_suggestions : rows on which the strategy suggested a side
+    told_rule_failure : a person was told that the strategy failed, and it has not answered since
     """
 
     champion: Slot | None = None
@@ -76,6 +79,9 @@ class RosterState(msgspec.Struct, kw_only=True):
     rows: int = 0
     loads: int = 0
     drift: DriftState | None = None
+    rule_tail: bytes = b""
+    rule_suggestions: int = 0
+    told_rule_failure: bool = False
 
 
 class Roster:

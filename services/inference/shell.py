@@ -15,6 +15,7 @@ from libs.common.runtime.metrics import Metrics
 from libs.common.runtime.service import Service, ServiceContext
 from libs.common.signing import Verifier
 from libs.common.storage.keys import read_key
+from services.inference.adapters.strategy_file import strategies_of
 from services.inference.config import InferenceConfig
 from services.inference.core import InferenceCore
 from services.inference.effects import BundleBroken, BundleVerified, LoadBundle
@@ -179,7 +180,7 @@ def build(config: dict[str, Any], context: ServiceContext) -> Service:
     """Put the service together."""
     own: InferenceConfig = config["inference"]
     library = ModelLibrary()
-    core = InferenceCore(own, library)
+    core = InferenceCore(own, library, strategies_of(own.strategy))
     return Service(
         core=core, effects=BundleEffects(own, context, core, library), observe=InferenceMetrics(context.metrics, core)
     )

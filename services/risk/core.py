@@ -441,6 +441,27 @@ class RiskCore:
 
     # ---- state
 
+    def equity_floor_ccy(self, peak_ccy: float) -> float:
+        """Return the equity at which an account snapshot would trip a limit, account currency; infinity when any may.
+
+        Parameters
+        ----------
+        peak_ccy : highest equity there may have been since the last snapshot
+        """
+        state, limits = self._book.state, self._config
+        if state.account is None or state.flattening:
+            return math.inf
+        if state.halt is not None:
+            # What is halted stays so whatever equity does.
+            return -math.inf
+        peak = max(state.peak_equity_ccy, peak_ccy)
+        floors = (
+            state.account.day_start_equity_ccy * (1.0 - limits.max_daily_loss_pct / 100.0),
+            peak * (1.0 - limits.max_drawdown_pct / 100.0),
+        )
+        # A cent above: what rounds to the limit counts as reaching it.
+        return max(floors) + 0.01
+
     @property
     def is_halted(self) -> bool:
         """True from a halt to the next ``Resume``."""

@@ -42,8 +42,16 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 123,
     out_dir: Annotated[Path, typer.Option("--out", help="Where the run's folder is made.")] = Path("runs"),
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of nats-server; 0: a free one.")] = 0,
+    broker: Annotated[
+        str,
+        typer.Option("--broker", help="Who executes: sim, in the executor; mt5, a terminal by a worker; ea, by its EA."),
+    ] = "sim",
+    backend: Annotated[
+        str, typer.Option("--backend", help="Which terminal with --broker mt5: sim, a simulated one.")
+    ] = "sim",
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the streams and service state of the run (runs/<time>/state).")
+        bool,
+        typer.Option("--keep", help="Keep the streams and service state (runs/<time>/state); --lockstep always does."),
     ] = False,
 ) -> None:
     """Run the whole stack on a synthetic market or your own ticks; ends by itself with a summary."""
@@ -57,10 +65,13 @@ def demo(
         duration_s=duration if duration is not None else 0.0 if unlimited else DURATION_S,
         seed=seed,
         port=port,
+        broker=read_broker(broker, backend),
+        backend=backend,
     )
     run_dir = new_run_dir(out_dir)
     code = asyncio.run(Demo(options, run_dir, out).run())
-    if code == 0 and not keep:
+    # What was replayed in lockstep can be proved afterwards, by `tickwire verify`.
+    if code == 0 and not keep and not lockstep:
         shutil.rmtree(run_dir / "state", ignore_errors=True)
     raise typer.Exit(code)
 
@@ -81,6 +92,26 @@ def read_speed(text: str) -> Literal["max"] | float | None:
     if not 0.0 < speed <= 1_000_000.0:
         raise ConfigError(f"--speed {text}: expected 'max', or event seconds per second between 0 and 1,000,000")
     return speed
+
+
+BROKERS = ("sim", "mt5", "ea")
+
+
+def read_broker(broker: str, backend: str) -> str:
+    """Return what ``--broker`` and ``--backend`` say.
+
+    Raises
+    ------
+    ConfigError : for a broker nobody knows, or a real terminal: a demo trades on paper
+    """
+    if broker not in BROKERS:
+        raise ConfigError(f"--broker {broker}: expected {' or '.join(BROKERS)}")
+    if backend != "sim":
+        raise ConfigError(
+            f"--backend {backend}: the demo trades with a simulated terminal only. For a real one write a config file "
+            "(deploy/mt5/config.yaml is one) and run `tickwire doctor mt5`, then `tickwire up`."
+        )
+    return broker
 
 
 def pair_symbols(paths: list[Path], symbols: list[str]) -> list[tuple[Path, str]]:

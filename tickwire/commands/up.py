@@ -15,6 +15,7 @@ from tickwire.console import out
 from tickwire.log_lines import format_log_line
 from tickwire.sections import read_all
 from tickwire.stack import Stack, stop_signals, wait_for_stop
+from tickwire.terminal import TerminalPlan, terminal_plan
 
 APPS = {"up": typer.Typer(add_completion=False)}
 
@@ -35,7 +36,8 @@ def up(
     bus: BusConfig = sections["bus"]
     if port is not None:
         bus = msgspec.structs.replace(bus, port=port)
-    asyncio.run(_run(config, sections["system"], bus, services_without(without or ()), quiet=quiet))
+    services, terminal = services_without(without or ()), terminal_plan(sections)
+    asyncio.run(_run(config, sections["system"], bus, services, terminal, quiet=quiet))
 
 
 def services_without(names: list[str] | tuple[()]) -> tuple[str, ...]:
@@ -51,12 +53,16 @@ def services_without(names: list[str] | tuple[()]) -> tuple[str, ...]:
     return tuple(name for name in SERVICES if name not in names)
 
 
-async def _run(config: Path, system: SystemConfig, bus: BusConfig, services: tuple[str, ...], *, quiet: bool) -> None:
+async def _run(
+    config: Path, system: SystemConfig, bus: BusConfig, services: tuple[str, ...], terminal: TerminalPlan | None,
+    *, quiet: bool,
+) -> None:  # fmt: skip
     stack = Stack(
         config,
         system,
         bus,
         services=services,
+        terminal=terminal,
         on_line=None if quiet else lambda name, line: out.print(format_log_line(name, line)),
         on_event=lambda name, text: out.print(Text(f"{name}: {text}", style="bold")),
     )

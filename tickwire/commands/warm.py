@@ -23,7 +23,15 @@ def warm() -> None:
     with Progress(console=err, transient=True) as progress:
         for name in progress.track(modules, description="compiling"):
             importlib.import_module(name)
-    out.print(f"{len(modules)} modules with kernels are compiled ({time.perf_counter() - began:.1f} s)")
+        from services.features.kernels.entry import address_of
+        from services.features.registry import FAMILIES
+
+        for family in progress.track(FAMILIES.values(), description="compiling features"):
+            address_of(family.kernel)
+    out.print(
+        f"{len(modules)} modules with kernels and {len(FAMILIES)} feature families are compiled "
+        f"({time.perf_counter() - began:.1f} s)"
+    )
 
 
 def kernel_modules() -> list[str]:

@@ -1,0 +1,80 @@
+"""What happened in a run: the messages the cores said, in order."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from backtest.row_sample import RowSample
+from libs.common.messages.account import AccountSnapshot
+from libs.common.messages.base import Floats, Ints, Message
+from libs.common.messages.control import Alert, TradingHalted, TradingResumed
+from libs.common.messages.features import FeatureBlock, Prediction
+from libs.common.messages.market import Bar
+from libs.common.messages.orders import (
+    OrderApproved,
+    OrderFilled,
+    OrderPartiallyFilled,
+    OrderRefused,
+    OrderRejected,
+    OrderResolved,
+    OrderSent,
+    OrderUnknown,
+    PositionClosed,
+    StopsMoved,
+)
+
+ORDER_KINDS = (
+    OrderApproved, OrderRefused, OrderSent, OrderFilled, OrderPartiallyFilled, OrderRejected, OrderUnknown,
+    OrderResolved, PositionClosed, StopsMoved,
+)
+EVENT_KINDS = (*ORDER_KINDS, Alert, TradingHalted, TradingResumed)
+
+
+class Record:
+    """Keeps what reports, comparisons and certificates are made of.
+
+    Parameters
+    ----------
+    keep_everything : keep rows, bars and predictions too (a comparison wants them; a long run cannot afford them)
+    """
+
+    def __init__(self, *, keep_everything: bool = False) -> None:
+        self._keep_everything = keep_everything
+        self.messages: list[tuple[int, Message]] = []
+        self.equity: list[tuple[int, float, float]] = []
+        self.counts: Counter[str] = Counter()
+        self.samples: dict[str, RowSample] = {}
+        self.rows = 0
+        self.ticks = 0
+
+    def see_rows(self, symbol: str, names: tuple[str, ...], time_ns: Ints, values: Floats) -> None:
+        """Take in feature rows of a symbol, (n,) and (n, m), in order of time; some of them are kept."""
+        sample = self.samples.get(symbol)
+        if sample is None:
+            sample = self.samples[symbol] = RowSample(names)
+        sample.add(time_ns, values)
+        self.rows += len(time_ns)
+
+    def note(self, service: str, message: Message, step: int) -> None:
+        """Take in one message a core said in a step."""
+        kind = type(message)
+        self.counts[kind.__name__] += 1
+        if kind is AccountSnapshot:
+            assert isinstance(message, AccountSnapshot)
+            self.equity.append((message.ts_event_ns, message.equity_ccy, message.balance_ccy))
+            if self._keep_everything:
+                self.messages.append((step, message))
+        elif kind in EVENT_KINDS or (
+            self._keep_everything and kind in (FeatureBlock, Prediction, Bar)
+        ) or (kind is Prediction and not self._keep_everything and message.side is not None):  # type: ignore[attr-defined]
+            self.messages.append((step, message))
+
+    def stepped(self) -> Iterator[Message]:
+        """Yield every message kept, with the step it was said in."""
+        for step, message in self.messages:
+            yield msgspec.structs.replace(message, step=step)
+
+    def of(self, *kinds: type[Message]) -> list[Message]:
+        """Return the messages of some kinds, in order."""
+        return [message for _, message in self.messages if isinstance(message, kinds)]

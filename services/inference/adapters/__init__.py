@@ -1,0 +1,1 @@
+"""Inference's I/O: strategies of the user's own."""
