@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from libs.common.trading import sessions
+from libs.common.trading import decision, sessions
 from libs.common.trading.compiled import code_fingerprint
-from services.features.kernels import driver, on_bars
+from services.features.kernels import driver, entry, on_bars, on_rows
 
 PROGRAM = """
 LIMIT = {limit}
@@ -37,19 +37,26 @@ def test_a_changed_constant_or_part_changes_the_fingerprint(change: dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("module", "constant"), [(on_bars, "BASIS_POINTS"), (sessions.in_london, "SECONDS_PER_HOUR")],
-    ids=["a family", "the session clocks"],
+    ("part", "module", "constant"), [
+        (on_bars.log_return, on_bars, "BASIS_POINTS"), (on_rows.session, sessions, "SECONDS_PER_HOUR"),
+        (driver.walk_chunk, decision, "NS_PER_DAY"),
+    ], ids=["a family", "the session clocks", "the pass"],
 )
-def test_the_pass_notices_a_change_in_any_file_it_is_made_of(
-    module: Any, constant: str, monkeypatch: pytest.MonkeyPatch
+def test_compiled_code_notices_a_change_in_any_file_it_is_made_of(
+    part: Any, module: Any, constant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert code_fingerprint(driver.walk_chunk) == driver.FINGERPRINT
-    namespace = getattr(module, "__globals__", None)
-    if namespace is None:
-        monkeypatch.setattr(module, constant, 12345.0)
-    else:
-        monkeypatch.setitem(namespace, constant, 12345)
-    assert code_fingerprint(driver.walk_chunk) != driver.FINGERPRINT
+    before = code_fingerprint(part)
+    monkeypatch.setattr(module, constant, 12345)
+    assert code_fingerprint(part) != before
+
+
+def test_every_family_has_machine_code_of_its_own_under_the_fingerprint_of_its_code() -> None:
+    addresses = {entry.address_of(kernel) for kernel in (on_bars.rsi, on_bars.macd, on_rows.spread)}
+    assert len(addresses) == 3
+    assert all(entry.address_of(on_bars.rsi) == entry.address_of(on_bars.rsi) for _ in range(2))
+    compiled = entry._compiled[on_bars.rsi]
+    assert f"{code_fingerprint(on_bars.rsi):x}" in compiled._pyfunc.__qualname__
+    assert compiled._cache.cache_path
 
 
 def test_kernels_are_compiled_for_one_signature_and_cached() -> None:

@@ -174,3 +174,19 @@ def test_an_error_about_a_section_never_tells_its_secret(read):
     with pytest.raises(ConfigError) as caught:
         read("bus: {password: 'secret://P', urll: x}", {"P": "hunter2"})
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_shared_section_is_read_by_those_who_share_it_and_asks_nobody_else_for_its_secrets(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("mt5: {login: 7, password: secret://NOT_SET_ANYWHERE}\n")
+    assert "mt5" not in read_config(file, {"risk": Settings}, {})
+    with pytest.raises(ConfigError, match="NOT_SET_ANYWHERE"):
+        read_config(file, {"ingest": Settings}, {})
+    assert read_config(file, {"ingest": Settings}, {"NOT_SET_ANYWHERE": "x"})["mt5"].password == "x"
+
+
+def test_a_simulated_terminal_needs_its_address(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("mt5: {backend: sim}\n")
+    with pytest.raises(ConfigError, match="needs connect"):
+        read_config(file, {"executor": Settings}, {})

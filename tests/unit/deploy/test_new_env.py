@@ -25,7 +25,7 @@ def test_every_password_is_filled_differently_and_readable_by_the_server(tmp_pat
     passwords = [value for name, value in found.items() if name.endswith("_PASSWORD")]
     # A letter first: nats-server would read 12e4 as a number.
     assert all(re.fullmatch(r"[a-z][a-z0-9]{40}", password) for password in passwords)
-    assert len(set(passwords)) == len(passwords) == 11
+    assert len(set(passwords)) == len(passwords) == 12
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
