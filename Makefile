@@ -42,7 +42,7 @@ demo: $(VENV)/.run ## watch the whole flow for about 90 s: ticks, features, pred
 	@$(BIN)/tickwire demo $(ARGS)
 
 test: $(VENV)/.test ## run all tests but the long ones
-	@$(BIN)/python -m pytest -q -m 'not chaos' $(ARGS)
+	@$(BIN)/python -m pytest -q -m 'not chaos' -n 2 --dist loadfile $(ARGS)
 
 chaos: $(VENV)/.test ## kill services and the bus at random moments, many seeds
 	@$(BIN)/python -m pytest -q -m chaos --timeout 1800 $(ARGS)

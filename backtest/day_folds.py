@@ -8,9 +8,11 @@ and Zhu (2017), The probability of backtest overfitting, Journal of Computationa
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from libs.common.errors import DataError
 from libs.common.messages.base import Floats, Ints
@@ -56,7 +58,7 @@ def return_of(returns: Floats, profits: Floats) -> float:
 
 def return_over_drawdown_of(returns: Floats, profits: Floats) -> float:
     """Return what the days earned over their deepest drawdown, which counts as 0.1 % at least."""
-    equity = np.cumprod(np.concatenate(([1.0], 1.0 + returns)))
+    equity = np.concatenate((np.ones(1), np.cumprod(1.0 + returns))).astype(np.float64)
     return return_of(returns, profits) / max(max_drawdown_pct(equity), _LEAST_DRAWDOWN_PCT)
 
 
@@ -99,7 +101,7 @@ def judge_folds(
     measure = OBJECTIVES[objective]
     edges = [round(k * len(days) / folds) for k in range(folds + 1)]
     inside, outside = [], []
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+    for begin, end in pairwise(edges):
         first, last = int(days[begin]), int(days[end - 1])
         own = (closed >= first) & (closed <= last)
         outside.append(measure(returns[begin:end], profits[own]))
@@ -114,7 +116,7 @@ def judge_folds(
     )
 
 
-def usable_days(days: Ints, opened: Ints, closed: Ints, first: int, last: int, embargo: int) -> "np.ndarray":
+def usable_days(days: Ints, opened: Ints, closed: Ints, first: int, last: int, embargo: int) -> NDArray[np.bool_]:
     """Return which days may be used to choose what is judged on the days ``first`` to ``last``, (n,) bools."""
     usable = (days < first) | (days > last)
     after = np.flatnonzero(days > last)[:embargo]
@@ -158,7 +160,7 @@ def choose(trials: Sequence[Judged]) -> tuple[tuple[Choice, ...], tuple[Ints, Fl
     folds = len(trials[0].outside)
     edges = [round(k * len(days) / folds) for k in range(folds + 1)]
     choices, stitched = [], []
-    for fold, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for fold, (begin, end) in enumerate(pairwise(edges)):
         best = max(range(len(trials)), key=lambda k: (trials[k].inside[fold], -k))
         others = [trial.outside[fold] for trial in trials]
         own = trials[best].outside[fold]

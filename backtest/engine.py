@@ -11,7 +11,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from backtest.exchange import Exchange, Performer
@@ -93,7 +92,7 @@ class Engine:
             elif len(self._sections.system.symbols) == 1:
                 ends = self.ends_of(block)
                 for start, end in zip([0, *ends[:-1]], ends, strict=True):
-                    self._walk_step(_part(block, start, end))
+                    self._walk_step(block.part(start, end))
             else:
                 self._walk_step(block)
 
@@ -212,7 +211,7 @@ class _Chunk:
     def _walk_to(self, step: int) -> None:
         """Let executor and risk handle all ticks up to a step's end, then what is suggested at it."""
         exchange, end = self._exchange, int(self._ends[step])
-        part = _part(self._block, self._tick, end)
+        part = self._block.part(self._tick, end)
         exchange.step += step - self._step + 1
         exchange.hand("executor", part)
         exchange.hand("risk", part)
@@ -273,15 +272,3 @@ class _Chunk:
                 elif not isinstance(message, Prediction):
                     engine._witness("inference", message, self._exchange.step)
 
-
-def _part(block: TickBlock, start: int, end: int) -> TickBlock:
-    """Return some of a block's ticks; what was checked once is not checked again."""
-    columns = {
-        name: column[start:end] if len(column) else column
-        for name in ("time_ns", "bid", "ask", "last", "volume", "flags", "bid_lots", "ask_lots")
-        for column in (getattr(block, name),)
-    }
-    ts_ns = int(columns["time_ns"][-1])
-    return msgspec.structs.replace(
-        block, ts_event_ns=ts_ns, ts_init_ns=ts_ns, first_tick=block.first_tick + start, **columns
-    )

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from libs.common import subjects
-from libs.common.core import Core, Effect, EffectResult, dispatch
+from libs.common.core import Core, Effect, EffectResult, handler_name
 from libs.common.messages.base import Message
 from libs.common.messages.market import TickBlock
 from libs.common.routing import subject_of
 
 Performer = Callable[[Effect], EffectResult]
 """Does what a core asked for and returns what came of it."""
+Handler = Callable[[Any, int], tuple[Message, ...]]
 Witness = Callable[[str, Message, int], None]
 """Told of everything a core says: by whom, what, in which step."""
 
@@ -34,6 +35,7 @@ class Exchange:
         self._witness = witness
         self._clocks_ns = dict.fromkeys(self._cores, 0)
         self._hearers: dict[tuple[type[Message], str], tuple[str, ...]] = {}
+        self._handlers: dict[tuple[str, type[Message]], Handler] = {}
         self._queue: deque[Message] = deque()
         self.step = 0
 
@@ -44,13 +46,15 @@ class Exchange:
 
     def hand(self, name: str, message: Message) -> None:
         """Hand one message to one core; its effects are performed and answered before anything else is handled."""
-        core = self._cores[name]
-        now_ns = self._clocks_ns[name] = max(self._clocks_ns[name], message.ts_event_ns)
-        asked: deque[Effect] = deque()
-        self._take(name, dispatch(core, message, now_ns), asked)
+        clocks_ns = self._clocks_ns
+        clocks_ns[name] = max(clocks_ns[name], message.ts_event_ns)
+        said = self._handler(name, type(message))(message, clocks_ns[name])
+        asked = self._take(name, said) if said else None
         while asked:
-            result = self._performers[name](asked.popleft())
-            self._take(name, dispatch(core, result, self._clocks_ns[name]), asked)
+            result = self._performers[name](asked.pop(0))
+            said = self._handler(name, type(result))(result, clocks_ns[name])
+            if said:
+                asked += self._take(name, said)
 
     def say(self, name: str, message: Message) -> None:
         """Queue what a service said by another way than through ``hand``."""
@@ -69,13 +73,22 @@ class Exchange:
         """Return how late it is for a service, ns UTC."""
         return self._clocks_ns[name]
 
-    def _take(self, name: str, said: tuple[Message, ...], asked: deque[Effect]) -> None:
+    def _handler(self, name: str, kind: type[Message]) -> Handler:
+        handler = self._handlers.get((name, kind))
+        if handler is None:
+            handler = self._handlers[name, kind] = getattr(self._cores[name], handler_name(kind))
+        return handler
+
+    def _take(self, name: str, said: tuple[Message, ...]) -> list[Effect]:
+        """Pass on what was said and return the effects asked for."""
+        asked = []
         for message in said:
             if isinstance(message, Effect):
                 asked.append(message)
             else:
                 self._witness(name, message, self.step)
                 self._queue.append(message)
+        return asked
 
     def _hearers_of(self, message: Message) -> tuple[str, ...]:
         subject = subject_of(message)

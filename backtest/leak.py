@@ -7,6 +7,7 @@ the moment, from one that ends at it (as it does live), and from one that begins
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -160,7 +161,7 @@ def in_turns(markets: Sequence[TickBlock], hours: int = 6) -> list[TickBlock]:
     for block in markets:
         edges = np.flatnonzero(np.diff(block.time_ns // step_ns)) + 1
         bounds = [0, *edges.tolist(), len(block)]
-        pieces += [part(block, begin, end) for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
+        pieces += [part(block, begin, end) for begin, end in pairwise(bounds)]
     return sorted(pieces, key=lambda piece: (piece.ts_event_ns, piece.symbol))
 
 
@@ -239,7 +240,7 @@ def _other_tables(
     first = max(row - lookback, 0)
     if lookback <= row:
         said = _said(asked, table, first, row + 1)
-        last = Suggestions(*(column[-1:] for column in said))
+        last = Suggestions(said.side[-1:], said.stop_distance[-1:], said.target_distance[-1:], said.confidence[-1:])
         yield f"the table begins {lookback} rows (its lookback) before it, as it does live", row, last
 
 

@@ -29,6 +29,8 @@ ORDER_KINDS = (
     OrderResolved, PositionClosed, StopsMoved,
 )
 EVENT_KINDS = (*ORDER_KINDS, Alert, TradingHalted, TradingResumed)
+MORE_KINDS = (FeatureBlock, Prediction, Bar, AccountSnapshot)
+"""What is kept on top when everything is."""
 
 
 class Record:
@@ -40,7 +42,7 @@ class Record:
     """
 
     def __init__(self, *, keep_everything: bool = False) -> None:
-        self._keep_everything = keep_everything
+        self._kept = frozenset((*EVENT_KINDS, *(MORE_KINDS if keep_everything else ())))
         self.messages: list[tuple[int, Message]] = []
         self.equity: list[tuple[int, float, float]] = []
         self.counts: Counter[str] = Counter()
@@ -63,11 +65,7 @@ class Record:
         if kind is AccountSnapshot:
             assert isinstance(message, AccountSnapshot)
             self.equity.append((message.ts_event_ns, message.equity_ccy, message.balance_ccy))
-            if self._keep_everything:
-                self.messages.append((step, message))
-        elif kind in EVENT_KINDS or (
-            self._keep_everything and kind in (FeatureBlock, Prediction, Bar)
-        ) or (kind is Prediction and not self._keep_everything and message.side is not None):  # type: ignore[attr-defined]
+        if kind in self._kept or (kind is Prediction and message.side is not None):  # type: ignore[attr-defined]
             self.messages.append((step, message))
 
     def stepped(self) -> Iterator[Message]:

@@ -23,6 +23,7 @@ from services.inference.adapters.strategy_file import strategies_of
 from services.inference.config import InferenceConfig, StrategyConfig
 from services.inference.effects import BundleVerified, LoadBundle
 from services.inference.library import LoadedModel, ModelLibrary, verified_model
+from services.inference.strategies import StrategyTable
 from services.ingest.adapters.sources import open_sources
 from services.ingest.bars import BarPath
 from services.ingest.raw import RawTicks
@@ -131,7 +132,9 @@ def prepare_run(plan: Plan) -> Prepared:
             "model's archive with --bundle"
         )
     # Everything that contradicts everything else shows itself here, before a tick is read.
-    _cores(prepared)
+    cores = _cores(prepared)
+    if cores.inference.rules is not None:
+        StrategyTable(cores.inference.rules.strategy, cores.features.names)
     return prepared
 
 
@@ -156,7 +159,9 @@ def run_prepared(prepared: Prepared, watch: TickWatch | None = None, bar_path: B
 
 def config_text(sections: Sections) -> str:
     """Return the sections as YAML: a config file that repeats the run."""
-    return yaml.safe_dump(msgspec.to_builtins(sections), sort_keys=False, allow_unicode=True)
+    # Once through the types, so that 2 and 2.0, which mean the same, read the same.
+    plain = msgspec.to_builtins(msgspec.convert(msgspec.to_builtins(sections), Sections))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 def _environment(changes: tuple[str, ...]) -> dict[str, str]:
@@ -177,7 +182,7 @@ def _instrument(known: InstrumentConfig | None, file: MarketFile) -> InstrumentC
     if file.digits > known.digits:
         raise DataError(
             str(file.path), f"prices have {file.digits} decimals, instruments.{file.symbol}.digits is {known.digits}",
-            remedy=f"Are these prices of {file.symbol}? If so, mend instruments.{file.symbol}",
+            remedy=f"If these are prices of {file.symbol}: --set instruments.{file.symbol}.digits={file.digits}",
         )
     return known
 

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from backtest.feed import blocks_of
-from backtest.leak import Leak, leak_in_features, leak_in_strategy
+from backtest.leak import Leak, Table, leak_in_features, leak_in_strategy
 from backtest.wiring import build_cores
 from libs.common.errors import ConfigError, DataError
 from libs.common.messages.market import TickBlock
@@ -115,7 +115,7 @@ def check_config(plan: Plan, moments: int, seed: int) -> list[Finding]:
     return findings
 
 
-def _check_strategy(rules: RuleDesk, table, symbol: str, moments: int, seed: int) -> Finding:  # type: ignore[no-untyped-def]
+def _check_strategy(rules: RuleDesk, table: Table, symbol: str, moments: int, seed: int) -> Finding:
     try:
         leak = leak_in_strategy(rules.name, rules.strategy, table, symbol, moments, seed)
     except ConfigError:

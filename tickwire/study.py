@@ -1,11 +1,13 @@
 """A search over parameters: Optuna proposes, a pool of trials answers, a SQLite file remembers.
 
 Proposals come in generations of a fixed size and are answered in the order of their numbers, whoever was quicker, and
-each generation has a seed of its own. So a search gives the same trials with one worker or twenty, and one that was
-interrupted goes on as if it never had been.
+each has a seed of its own. So a search gives the same trials with one worker or twenty, and one that was interrupted, or
+told to end early, goes on as if it never had been.
 """
 
+import contextlib
 import hashlib
+import itertools
 import math
 import sqlite3
 import warnings
@@ -17,14 +19,13 @@ from typing import Any
 
 import msgspec
 import optuna
-import sqlalchemy.exc
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from backtest.day_folds import Judged
-from backtest.search_space import Axis
-from libs.common.errors import ConfigError, DataError
+from backtest.search_space import Axis, Plain
+from libs.common.errors import ConfigError, DataError, StorageError
 from tickwire.backtest_run import Plan
 from tickwire.trial import Job, Outcome, Rules
 from tickwire.trial_pool import TrialPool
@@ -33,6 +34,7 @@ FORMAT = 1
 """Of what is written into a study file; another one is not read."""
 GENERATION = 8
 """Proposals made before the first of them is answered."""
+MOST_OF_A_GRID = 100_000
 SAMPLERS = ("tpe", "random", "grid")
 _IDENTITY = "tickwire"
 
@@ -77,6 +79,7 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     return_pct: float = 0.0
     drawdown_pct: float = 0.0
     trades: int = 0
+    refused: str = ""
 
 
 def identity_of(search: Search, everything: Mapping[str, Any]) -> dict[str, str]:
@@ -109,19 +112,34 @@ def study_file(path: Path, identity: Mapping[str, str], again: str) -> Iterator[
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        _refuse_strangers(path, again)
         storage = optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 10}})
         study = optuna.create_study(storage=storage, study_name="sweep", direction="maximize", load_if_exists=True)
         _check_identity(path, study, identity, again)
+    except (sqlite3.Error, optuna.exceptions.StorageInternalError, RuntimeError) as error:
+        raise DataError(str(path), f"no study file this version can use ({_line(error)})", remedy=again) from error
+    try:
         yield study
-    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, RuntimeError, KeyError) as error:
-        if isinstance(error, KeyError) and not path.is_file():
-            raise
-        problem = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(str(path), f"no study file this version can use ({problem})", remedy=again) from error
+    except (sqlite3.Error, optuna.exceptions.StorageInternalError) as error:
+        raise StorageError(f"{path}: {_line(error)}. Make room on the disk; the same command goes on.") from error
     finally:
-        if "storage" in locals():
-            storage.remove_session()
-            storage.engine.dispose()
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _refuse_strangers(path: Path, again: str) -> None:
+    """Refuse a file that holds something else, before anything is written into it."""
+    if not path.is_file():
+        return
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and not {"studies", "version_info"} <= tables:
+        raise DataError(str(path), "is a database of something else", remedy=again)
+
+
+def _line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _check_identity(path: Path, study: optuna.Study, identity: Mapping[str, str], again: str) -> None:
@@ -152,16 +170,13 @@ def run_search(
     ConfigError : when the first trials all fail
     DataError : when the ticks are no longer those of the study's first trials
     """
-    for trial in _unanswered(study):
-        # An earlier run was interrupted: it was proposed, so it is answered first.
-        _answer(study, search, pool, [trial], told)
-    wanted = search.trials if search.sampler != "grid" else min(search.trials, _grid_size(search.axes))
-    while (there := len(study.get_trials(deepcopy=False))) < wanted:
-        study.sampler = _sampler(search, there)
-        count = min(GENERATION - there % GENERATION, wanted - there)
-        asked = [study.ask(_distributions(search.axes)) for _ in range(count)]
-        proposed = [study.get_trials(deepcopy=False)[trial.number] for trial in asked]
-        _answer(study, search, pool, proposed, told)
+    grid = _grid(search.axes) if search.sampler == "grid" else []
+    wanted = min(search.trials, len(grid)) if grid else search.trials
+    while (left := wanted - len(finished(study))) > 0:
+        if not _unanswered(study):
+            _propose(study, search, grid)
+        # What an earlier run left unanswered comes first.
+        _answer(study, search, pool, _unanswered(study)[:left], told)
         _refuse_if_all_fail(study)
     return finished(study)
 
@@ -211,9 +226,9 @@ def _store(study: optuna.Study, outcome: Outcome) -> Tried:
         kept = {
             "judged": msgspec.to_builtins(outcome.judged), "net_ccy": outcome.net_ccy, "trades": outcome.trades,
             "return_pct": outcome.return_pct, "drawdown_pct": outcome.drawdown_pct,
+            "refused": outcome.refused,
         }
-        for name, value in kept.items():
-            storage.set_trial_user_attr(key, name, value)
+        storage.set_trial_user_attr(key, "outcome", kept)
         score = outcome.judged.score
         study.tell(outcome.number, score if math.isfinite(score) else None, skip_if_finished=False)
     return _tried(study.get_trials(deepcopy=False)[outcome.number])
@@ -231,13 +246,26 @@ def _check_data(study: optuna.Study, outcome: Outcome) -> None:
 
 
 def _tried(trial: FrozenTrial) -> Tried:
-    held = trial.user_attrs
+    held = trial.user_attrs.get("outcome", {})
     return Tried(
         number=trial.number, changes=dict(sorted(trial.params.items())), score=trial.value,
-        failure=held.get("failure", ""),
+        failure=trial.user_attrs.get("failure", ""),
         judged=msgspec.convert(held["judged"], Judged) if "judged" in held else None, net_ccy=held.get("net_ccy", 0.0),
         return_pct=held.get("return_pct", 0.0), drawdown_pct=held.get("drawdown_pct", 0.0), trades=held.get("trades", 0),
+        refused=held.get("refused", ""),
     )
+
+
+def _propose(study: optuna.Study, search: Search, grid: Sequence[Mapping[str, Plain]]) -> None:
+    """Propose a whole generation, also when fewer trials are wanted: the rest waits for the next run."""
+    there = len(study.get_trials(deepcopy=False))
+    for number in range(there, there - there % GENERATION + GENERATION):
+        if grid and number >= len(grid):
+            return
+        study.sampler = _sampler(search, number)
+        if grid:
+            study.enqueue_trial(dict(grid[number]))
+        study.ask(_distributions(search.axes))
 
 
 def _unanswered(study: optuna.Study) -> list[FrozenTrial]:
@@ -250,21 +278,21 @@ def _refuse_if_all_fail(study: optuna.Study) -> None:
         raise ConfigError(f"all {len(tried)} trials failed, the first with: {tried[0].failure}")
 
 
-def _sampler(search: Search, there: int) -> BaseSampler:
-    """Return the sampler of a generation: its seed is its own, so that going on repeats no proposal."""
-    seed = (search.seed * 1_000_003 + there // GENERATION) % 2**32
-    if search.sampler == "grid":
-        return GridSampler({axis.path: list(axis.grid) for axis in search.axes}, seed=search.seed)
-    if search.sampler == "random":
-        return RandomSampler(seed=seed * 31 + there % GENERATION)
-    return TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=2 * GENERATION)
+def _sampler(search: Search, number: int) -> BaseSampler:
+    """Return the sampler of one proposal: its seed is its own, so that going on repeats none."""
+    seed = (search.seed * 1_000_003 + number) % 2**32
+    if search.sampler == "tpe":
+        return TPESampler(seed=seed, multivariate=True, constant_liar=True, n_startup_trials=2 * GENERATION)
+    return RandomSampler(seed=seed)
 
 
-def _grid_size(axes: Sequence[Axis]) -> int:
+def _grid(axes: Sequence[Axis]) -> list[dict[str, Plain]]:
     open_ended = [axis.path for axis in axes if not axis.grid]
     if open_ended:
         raise ConfigError(f"--sampler grid: {', '.join(open_ended)} has no step; write low:high:step, or a list")
-    return math.prod(len(axis.grid) for axis in axes)
+    paths = [axis.path for axis in axes]
+    points = itertools.islice(itertools.product(*(axis.grid for axis in axes)), MOST_OF_A_GRID)
+    return [dict(zip(paths, values, strict=True)) for values in points]
 
 
 def _distributions(axes: Sequence[Axis]) -> dict[str, BaseDistribution]:
@@ -275,9 +303,7 @@ def _distribution(axis: Axis) -> BaseDistribution:
     if axis.values:
         return CategoricalDistribution(axis.values)
     if axis.whole:
-        step = int(axis.step) or 1
-        high = int(axis.low) + (int(axis.high) - int(axis.low)) // step * step
-        return IntDistribution(int(axis.low), high, log=axis.log, step=step)
-    step = axis.step or None
-    high = axis.high if step is None else axis.grid[-1]
-    return FloatDistribution(axis.low, float(high), log=axis.log, step=step)
+        low, stride = int(axis.low), int(axis.step) or 1
+        return IntDistribution(low, low + (int(axis.high) - low) // stride * stride, log=axis.log, step=stride)
+    high = float(axis.grid[-1]) if axis.step else axis.high
+    return FloatDistribution(axis.low, high, log=axis.log, step=axis.step or None)

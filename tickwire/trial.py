@@ -59,6 +59,7 @@ class Outcome:
     ----------
     failure : why there is no result; empty otherwise
     net_ccy, trades, drawdown_pct, return_pct : of the whole run
+    refused : the commonest reason suggestions were refused for, and how often
     data_sha256 : of its ticks
     """
 
@@ -69,6 +70,7 @@ class Outcome:
     return_pct: float = 0.0
     drawdown_pct: float = 0.0
     trades: int = 0
+    refused: str = ""
     data_sha256: str = ""
 
 
@@ -102,7 +104,7 @@ def run_trial(job: Job) -> Outcome:
     return Outcome(
         number=job.number, judged=judged, net_ccy=float(result.equity.equity[-1] - result.equity.equity[0]),
         return_pct=result.summary.return_pct, drawdown_pct=result.summary.max_drawdown_pct,
-        trades=len(result.trades), data_sha256=result.data_sha256,
+        trades=len(result.trades), refused=_refused(result), data_sha256=result.data_sha256,
     )
 
 
@@ -148,6 +150,11 @@ def judged_of(result: Result, rules: Rules) -> Judged:
         np.array([trade.net_ccy for trade in result.trades]), folds=rules.folds, embargo=rules.embargo_days,
         objective=rules.objective,
     )
+
+
+def _refused(result: Result) -> str:
+    most = max(result.refusals, key=lambda one: one.count, default=None)
+    return "" if most is None else f"{most.count:,} suggestions were refused for {most.reason.replace('_', ' ')}"
 
 
 def _workshop(plan: Plan) -> _Workshop:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from types import TracebackType
 from typing import Any, Protocol
 
 from libs.common.config import SweepConfig
@@ -19,7 +18,7 @@ class TrialPool(Protocol):
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]: ...
 
-    def __enter__(self) -> "TrialPool": ...
+    def __enter__(self) -> Any: ...
 
     def __exit__(self, *args: object) -> None: ...
 
@@ -92,13 +91,12 @@ class Processes:
     def __enter__(self) -> "Processes":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *args: object) -> None:
         """End the workers; after an error without waiting for what they are at."""
+        failed = args[0] is not None
         processes = list((self._pool._processes or {}).values())
-        self._pool.shutdown(wait=error is None, cancel_futures=True)
-        if error is not None:
+        self._pool.shutdown(wait=not failed, cancel_futures=True)
+        if failed:
             for process in processes:
                 process.terminate()
 
@@ -134,7 +132,8 @@ class RayPool:
         ------
         StorageError : when the cluster loses a task
         """
-        left, running = list(jobs), []
+        left: list[Job] = list(jobs)
+        running: list[Any] = []
         try:
             while left or running:
                 while left and (not self._most or len(running) < self._most):

@@ -9,7 +9,7 @@ def derived_id(*cause: str | int | float) -> str:
     >>> derived_id("risk", "EURUSD", 42) == derived_id("risk", "EURUSD", 42)
     True
     """
-    text = "\x1f".join(repr(part) for part in cause)
+    text = "\x1f".join(map(repr, cause))
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 

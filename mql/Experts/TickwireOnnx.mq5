@@ -63,6 +63,7 @@ string      g_wanted="";              // hash of the bundle that is being fetche
 long        g_wanted_version=0;
 string      g_refused="";             // hash of the bundle that was refused last
 bool        g_fetching=false;
+bool        g_tell=false;
 long        g_file_time=0;
 ulong       g_file_size=0;
 ulong       g_ask_ms=0;
@@ -109,6 +110,12 @@ void OnDeinit(const int reason)
 void OnTimer()
   {
    g_nats.Poll();
+   if(g_tell && g_nats.IsReady())
+     {
+      g_tell=false;                  // nobody has heard what was taken while the bus was gone
+      if(CheckPointer(g_model)!=POINTER_INVALID)
+         TellModel(g_model.Name(),g_model.Version(),g_model.Sha256(),true,"");
+     }
    if(InpSource==SOURCE_FILE)
       WatchFile();
    else
@@ -117,8 +124,10 @@ void OnTimer()
 
 void CEar::OnNatsState(const bool ready)
   {
-   if(ready)
-      g_ask_ms=0;                    // ask for the newest promotion: one may have been missed
+   if(!ready)
+      return;
+   g_ask_ms=0;                       // ask for the newest promotion: one may have been missed
+   g_tell=true;
   }
 
 void CEar::OnNatsMessage(CNatsMessage &message)

@@ -19,7 +19,7 @@ def refusal_of(
 
     Parameters
     ----------
-    own_positions : our open positions in the order's symbol, as the broker has them
+    own_positions : our open positions in the order's symbol, as the broker has them; looked at for reductions only
 
     Returns
     -------

@@ -52,7 +52,7 @@ Verdict = Literal["done", "partial", "placed", "rejected", "retry_safe", "unknow
 """What an answer means: executed, executed in part, accepted, two kinds of a definite no, nobody knows."""
 
 
-class BrokerDeal(msgspec.Struct, frozen=True, kw_only=True):
+class BrokerDeal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An execution.
 
     Parameters
@@ -95,7 +95,7 @@ class BrokerOrder(msgspec.Struct, frozen=True, kw_only=True):
     executed_lots: float
 
 
-class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
+class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An open position.
 
     Parameters
@@ -118,7 +118,7 @@ class BrokerPosition(msgspec.Struct, frozen=True, kw_only=True):
     swap_ccy: float
 
 
-class BrokerAccount(msgspec.Struct, frozen=True, kw_only=True):
+class BrokerAccount(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The account's figures, account currency.
 
     Parameters
@@ -140,7 +140,7 @@ class BrokerAccount(msgspec.Struct, frozen=True, kw_only=True):
     peak_equity_ccy: float = 0.0
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the broker answered to one request.
 
     Parameters

@@ -292,7 +292,8 @@ class ExecutorCore:
         ))
 
     def _refusal(self, order: ActiveOrder, now_ns: int) -> str:
-        return refusal_of(order, self._state, self._own_positions(order.symbol), self._instruments, now_ns)
+        positions = self._own_positions(order.symbol) if order.purpose is OrderPurpose.REDUCE else ()
+        return refusal_of(order, self._state, positions, self._instruments, now_ns)
 
     def _position_of(self, order: ActiveOrder) -> BrokerPosition:
         """Return the position a reduction that was let pass means."""
@@ -390,7 +391,8 @@ class ExecutorCore:
         """Do what every turn ends with and return what it led to."""
         if self._state.flatten:
             self._close_what_is_due("", turn)
-        self._doubt_what_waits_too_long(turn)
+        if self._state.active or self._state.moving:
+            self._doubt_what_waits_too_long(turn)
         self._look_if_needed(turn)
         self._tell_account(turn)
         return turn.outputs()
@@ -410,8 +412,10 @@ class ExecutorCore:
 
     def _look_if_needed(self, turn: Turn) -> None:
         state = self._state
+        if state.looking or turn.now_ns < state.next_look_ns:
+            return
         in_doubt = [order for order in state.active.values() if order.state is OrderState.UNKNOWN]
-        if state.looking or turn.now_ns < state.next_look_ns or (self._desk.tells_by_itself and not in_doubt):
+        if self._desk.tells_by_itself and not in_doubt:
             return
         state.next_look_ns = turn.now_ns + round(self._config.look_every_s * _NS_PER_S)
         state.looks += 1

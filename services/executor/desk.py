@@ -89,6 +89,9 @@ class Terminal(Protocol):
     def submit(self, request: dict[str, Any], request_key: str, now_ns: int) -> tuple[TerminalEvent, ...]: ...
 
     @property
+    def changes(self) -> int: ...
+
+    @property
     def day_start_equity_ccy(self) -> float: ...
 
     @property
@@ -123,6 +126,8 @@ class SimulatedDesk:
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
+        self._account: tuple[int, AccountInfo] | None = None
+        self._positions: tuple[int, tuple[BrokerPosition, ...]] | None = None
 
     def advance(self, block: TickBlock, now_ns: int) -> Handed:
         return Handed(events=self._translate(self._terminal.advance(block)))
@@ -153,18 +158,22 @@ class SimulatedDesk:
         """Nothing to remember: the terminal is right here."""
 
     def account(self, now_ns: int) -> BrokerAccount:
-        account = account_record(self._terminal.account_info(), now_ns)
-        return msgspec.structs.replace(
-            account,
-            day_start_equity_ccy=self._terminal.day_start_equity_ccy,
-            peak_equity_ccy=self._terminal.peak_equity_ccy,
+        changes, terminal = self._terminal.changes, self._terminal
+        if self._account is None or self._account[0] != changes:
+            self._account = changes, terminal.account_info()
+        return account_record(
+            self._account[1], now_ns, terminal.day_start_equity_ccy, terminal.peak_equity_ccy
         )
 
     def positions(self) -> tuple[BrokerPosition, ...]:
-        return tuple(
-            position_record(position, self._terminal.utc_ns(position.time_msc))
-            for position in self._terminal.positions_get()
-        )
+        # Asked several times a turn, and a new record of every position each time would be most of an order's cost.
+        changes = self._terminal.changes
+        if self._positions is None or self._positions[0] != changes:
+            self._positions = changes, tuple(
+                position_record(position, self._terminal.utc_ns(position.time_msc))
+                for position in self._terminal.positions_get()
+            )
+        return self._positions[1]
 
     def snapshot(self) -> bytes:
         return self._terminal.snapshot()
@@ -173,6 +182,8 @@ class SimulatedDesk:
         self._terminal.restore(state)
 
     def _translate(self, events: tuple[TerminalEvent, ...]) -> tuple[DeskEvent, ...]:
+        if not events:
+            return ()
         return tuple(
             answer_record(event.request_key, event.result, event.ts_ns)
             if isinstance(event, RequestAnswered)
@@ -286,11 +297,14 @@ def position_record(position: TradePosition, opened_ns: int) -> BrokerPosition:
     )
 
 
-def account_record(account: AccountInfo, as_of_ns: int) -> BrokerAccount:
-    """Translate the account's figures."""
+def account_record(
+    account: AccountInfo, as_of_ns: int, day_start_equity_ccy: float = 0.0, peak_equity_ccy: float = 0.0
+) -> BrokerAccount:
+    """Translate the account's figures; the marks of equity are 0.0 where the broker does not keep them."""
     return BrokerAccount(
         as_of_ns=as_of_ns, currency=account.currency,
         hedging=account.margin_mode == mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING, leverage=float(account.leverage),
         balance_ccy=account.balance, equity_ccy=account.equity, margin_ccy=account.margin,
-        margin_free_ccy=account.margin_free,
+        margin_free_ccy=account.margin_free, day_start_equity_ccy=day_start_equity_ccy,
+        peak_equity_ccy=peak_equity_ccy,
     )

@@ -9,7 +9,7 @@ from libs.common.messages.market import TickBlock
 from services.executor.broker import Answer, BrokerDeal, BrokerReport, Standing
 
 
-class StateChange(msgspec.Struct, frozen=True, kw_only=True):
+class StateChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One step in an order's life, for the journal."""
 
     order_id: str

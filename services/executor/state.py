@@ -8,7 +8,7 @@ from services.executor.broker import Answer
 from services.executor.order_state import OrderState
 
 
-class ActiveOrder(msgspec.Struct, kw_only=True):
+class ActiveOrder(msgspec.Struct, kw_only=True, gc=False):
     """An order that is not settled yet.
 
     Parameters
@@ -45,14 +45,14 @@ class ActiveOrder(msgspec.Struct, kw_only=True):
     filled_position_id: int = 0
 
 
-class KnownOrder(msgspec.Struct, frozen=True, array_like=True):
+class KnownOrder(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An order id that must never be sent again, and the last state it was seen in; short, as there are many."""
 
     order_id: str
     state: OrderState
 
 
-class OwnPosition(msgspec.Struct, kw_only=True):
+class OwnPosition(msgspec.Struct, kw_only=True, gc=False):
     """What we know of a position of ours beyond what the broker tells.
 
     Parameters
@@ -100,7 +100,7 @@ class StopsOnTheirWay(msgspec.Struct, frozen=True):
     sent_ns: int
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, gc=False):
     """The last quote of a symbol."""
 
     bid: float

@@ -266,10 +266,16 @@ def make_strategy(
         raise ConfigError(f"inference.strategy.name: there is no strategy '{name}', only {', '.join(sorted(known))}")
     try:
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            return msgspec.convert(dict(params), kind)
-        return kind(**params)
+            made: Any = msgspec.convert(dict(params), kind)
+        else:
+            made = kind(**params)
     except (msgspec.ValidationError, TypeError, ValueError) as error:
         raise ConfigError(f"inference.strategy.params of '{name}': {error}") from error
+    lacks = [part for part in ("needs", "lookback", "horizon_s", "decide") if not hasattr(made, part)]
+    if lacks:
+        raise ConfigError(f"strategy '{name}' has no {', '.join(lacks)}; see examples/strategy_example.py")
+    strategy: Strategy = made
+    return strategy
 
 
 class StrategyTable:
@@ -327,7 +333,9 @@ def _checked(said: Any, n: int) -> Suggestions:
     """
     columns = tuple(np.asarray(column) for column in said) if isinstance(said, tuple) else ()
     if len(columns) != len(Suggestions._fields):
-        raise ValueError(f"decide answers Suggestions(side, stop_distance, target_distance, confidence), not {type(said).__name__}")
+        raise ValueError(
+            f"decide answers Suggestions(side, stop_distance, target_distance, confidence), not {type(said).__name__}"
+        )
     for name, column in zip(Suggestions._fields, columns, strict=True):
         if column.shape != (n,):
             raise ValueError(f"{name} has the shape {column.shape} for {n} rows; it must be {(n,)}")

@@ -25,7 +25,7 @@ _MAGIC_KEY_BITS = 48
 """A position's magic number carries this much of the id of the order that opened it."""
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, gc=False):
     """Last bid and ask of a symbol and when they were made."""
 
     bid: float
@@ -42,7 +42,7 @@ class Quote(msgspec.Struct, frozen=True):
         return self.ask if side is Side.BUY else self.bid
 
 
-class OpenOrder(msgspec.Struct):
+class OpenOrder(msgspec.Struct, gc=False):
     """An order whose outcome the account does not show yet.
 
     Parameters
@@ -65,7 +65,7 @@ class OpenOrder(msgspec.Struct):
     settled_ns: int = 0
 
 
-class RecentOrder(msgspec.Struct, frozen=True):
+class RecentOrder(msgspec.Struct, frozen=True, gc=False):
     """An approval given lately: what the rate and repetition checks look at."""
 
     order_id: str

@@ -23,7 +23,7 @@ _NS_PER_MS = 1_000_000
 _RATE_WINDOW_NS = 60_000_000_000
 
 
-class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
+class OrderRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An order as it would be sent if every check passes.
 
     Parameters
@@ -52,7 +52,7 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
         return self.prediction.symbol
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """What was seen and what is allowed, both finite and in the check's unit, and one sentence for people."""
 
     observed: float
@@ -150,6 +150,13 @@ def inputs_finite(request: OrderRequest, book: Book, limits: RiskConfig, now_ns:
 
 
 def _bad_prediction_fields(prediction: Prediction) -> list[str]:
+    p = prediction
+    stops = p.stop_distance + p.target_distance + p.volatility
+    least = min(p.stop_distance, p.target_distance, p.volatility)
+    whole = p.p_down + p.p_flat + p.p_up + p.expected_return_pct + p.confidence + stops + p.bid + p.ask
+    if least >= 0.0 and math.isfinite(whole):
+        # A sum is finite only when all its terms are: the case of nearly every prediction.
+        return []
     names = (
         "p_down", "p_flat", "p_up", "expected_return_pct", "confidence",
         "stop_distance", "target_distance", "volatility", "bid", "ask",
@@ -162,7 +169,22 @@ def _bad_prediction_fields(prediction: Prediction) -> list[str]:
 def account_finite(book: Book, limits: RiskConfig) -> Evidence | None:
     """Halt when the account's own figures are not finite, or there is no equity."""
     account = book.state.account
-    return None if account is None else _bad(_bad_account_fields(account))
+    return None if account is None or _is_sound(account) else _bad(_bad_account_fields(account))
+
+
+def _is_sound(account: AccountSnapshot) -> bool:
+    """Tell whether ``_bad_account_fields`` would surely find nothing: the case of nearly every snapshot."""
+    worth = account.balance_ccy + account.equity_ccy + account.margin_ccy + account.margin_free_ccy
+    worth += account.day_start_equity_ccy + account.peak_equity_ccy + account.leverage
+    positive = account.equity_ccy > 0.0 and account.leverage > 0.0 and account.day_start_equity_ccy > 0.0
+    if not positive or account.unknown_lots:
+        return False
+    for position in account.positions:
+        if not position.volume_lots >= 0.0:
+            return False
+        worth += position.volume_lots + position.price_open + position.profit_ccy + position.swap_ccy
+    # A sum is finite only when all its terms are.
+    return math.isfinite(worth)
 
 
 def _bad_account_fields(account: AccountSnapshot) -> list[str]:

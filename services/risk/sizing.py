@@ -14,14 +14,14 @@ from libs.common.trading.money import Rate, margin_ccy, profit_ccy
 from services.risk.config import RiskConfig
 
 
-class Stops(msgspec.Struct, frozen=True):
+class Stops(msgspec.Struct, frozen=True, gc=False):
     """Protective prices on the grid; ``tp`` is 0.0 for none, ``sl`` is 0.0 when no stop can be placed."""
 
     sl: float
     tp: float
 
 
-class Size(msgspec.Struct, frozen=True):
+class Size(msgspec.Struct, frozen=True, gc=False):
     """A volume and the reason for it.
 
     Parameters

@@ -19,9 +19,7 @@ STEP_NS = 50_000_000
 LOTS = 0.1
 CHUNK = 65_536
 """Quotes in a block: as many as the sources hand over at once."""
-HEAVY, SPARSE = "order-heavy", "sparse"
-STOP_POINTS, TARGET_POINTS = 25, 25
-"""Of the sparse workload's brackets: about one order in a thousand ticks."""
+HEAVY, SPARSE, QUIET = "order-heavy", "sparse", "no orders"
 
 
 class Quotes(msgspec.Struct, frozen=True):
@@ -39,6 +37,18 @@ class Quotes(msgspec.Struct, frozen=True):
     time_ns: Ints
     bid: Floats
     ask: Floats
+
+
+def stop_points(quotes: Quotes) -> int:
+    """Return how far SL and TP of the sparse workload are: about one order in a thousand ticks."""
+    return 25 if quotes.symbol == "EURUSD" else 500
+
+
+def first(quotes: Quotes, n: int) -> Quotes:
+    """Return the first quotes of many."""
+    return Quotes(
+        quotes.symbol, quotes.digits, quotes.contract_size, quotes.time_ns[:n], quotes.bid[:n], quotes.ask[:n]
+    )
 
 
 def synthetic_quotes(n: int) -> Quotes:
@@ -116,10 +126,12 @@ def sections(quotes: Quotes, workload: str, **terminal: object) -> Sections:
     heavy = workload == HEAVY
     decide_on = {"kind": "tick", "every": 1} if heavy else {"kind": "bar", "every": 60}
     mid = float(quotes.bid[0])
-    strategy: dict[str, object] = (
-        {"name": "averages_cross", "params": {"stop": mid / 20.0}} if heavy
-        else {"name": "brackets", "params": {"stop": STOP_POINTS * point, "target": TARGET_POINTS * point}}
-    )
+    distance = stop_points(quotes) * point
+    strategy: dict[str, object] = {
+        HEAVY: {"name": "averages_cross", "params": {"stop": mid / 20.0}},
+        SPARSE: {"name": "brackets", "params": {"stop": distance, "target": distance}},
+        QUIET: {"name": "stay_out"},
+    }[workload]
     features = [
         {"name": "from_fast", "family": "ema_distance", "params": {"span": 20}},
         {"name": "from_slow", "family": "ema_distance", "params": {"span": 50}},
@@ -139,7 +151,9 @@ def sections(quotes: Quotes, workload: str, **terminal: object) -> Sections:
             "max_orders_per_minute": 10**6, "repeat_window_ms": 0, "quote_max_age_ms": 10**9,
             "account_max_age_ms": 10**9, "max_open_positions": 1, "max_positions_per_symbol": 1,
         },
-        "executor": {"terminal": {"balance_ccy": 10_000_000.0, "leverage": 500.0, **terminal}},
+        "executor": {"terminal": {
+            "balance_ccy": 10_000_000.0, "leverage": 500.0, "limit_fill": "better", **terminal,
+        }},
     }, Sections)
 
 

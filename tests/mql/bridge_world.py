@@ -92,7 +92,8 @@ class BridgeWorld:
 
     async def open(self, name: str = "TickwireBridge.mq5", *, files: Path | None = None, **options: Any) -> Any:
         """Start the program; its terminal's files are those of ``files`` where given."""
-        inputs = {**(INPUTS if name == "TickwireBridge.mq5" else {}), "InpPort": self.server.port, **options.pop("inputs", {})}
+        usual = INPUTS if name == "TickwireBridge.mq5" else {}
+        inputs = {**usual, "InpPort": self.server.port, **options.pop("inputs", {})}
         observer = await self.bus("observer")
         if not self.heard:
             await observer.on_message("ea.>", self._hear)

@@ -11,18 +11,19 @@ import numpy as np
 from tests.mql.harness.answers import Answerer
 
 _POSITION_FIELDS = (
-    "ticket time time_msc time_update time_update_msc type magic identifier reason volume price_open sl tp price_current "
-    "swap profit symbol comment external_id"
-).split()
+    "ticket", "time", "time_msc", "time_update", "time_update_msc", "type", "magic", "identifier", "reason",
+    "volume", "price_open", "sl", "tp", "price_current", "swap", "profit", "symbol", "comment", "external_id",
+)  # fmt: skip
 _ORDER_FIELDS = (
-    "ticket time_setup time_setup_msc time_done time_done_msc time_expiration type type_time type_filling state magic "
-    "position_id position_by_id reason volume_initial volume_current price_open sl tp price_current price_stoplimit symbol "
-    "comment external_id"
-).split()
+    "ticket", "time_setup", "time_setup_msc", "time_done", "time_done_msc", "time_expiration", "type",
+    "type_time", "type_filling", "state", "magic", "position_id", "position_by_id", "reason", "volume_initial",
+    "volume_current", "price_open", "sl", "tp", "price_current", "price_stoplimit", "symbol", "comment",
+    "external_id",
+)  # fmt: skip
 _DEAL_FIELDS = (
-    "ticket order time time_msc type entry magic position_id reason volume price commission swap profit fee symbol comment "
-    "external_id"
-).split()
+    "ticket", "order", "time", "time_msc", "type", "entry", "magic", "position_id", "reason", "volume", "price",
+    "commission", "swap", "profit", "fee", "symbol", "comment", "external_id",
+)  # fmt: skip
 _PERIODS = {"PERIOD_M1": (1, 60), "PERIOD_M5": (5, 300), "PERIOD_H1": (16385, 3_600), "PERIOD_D1": (16408, 86_400)}
 _FAR = 2**31 - 2
 

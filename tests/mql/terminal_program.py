@@ -49,10 +49,19 @@ class OneLook:
                 return function(*arguments)
             key = (name, *arguments)
             if key not in self._seen:
-                self._seen[key] = function(*arguments)
+                self._seen[key] = self._asked(function, arguments)
             return self._seen[key]
 
         return ask
+
+    def _asked(self, function: Any, arguments: tuple[Any, ...]) -> Any:
+        """Ask; while the terminal's process is gone the program stands still, as it would in a terminal that hangs."""
+        answer = function(*arguments)
+        while answer is None and not self._package.connected:
+            time.sleep(_RETRY_S)
+            if self._package.initialize():
+                answer = function(*arguments)
+        return answer
 
 
 class LiveAnswers(PackageAnswers):
@@ -66,9 +75,6 @@ class LiveAnswers(PackageAnswers):
     def PositionSelectByTicket(self, ticket: int) -> dict[str, Any] | None:
         self.mt5.forget()
         return super().PositionSelectByTicket(ticket)
-
-    def TimeCurrent(self) -> int:
-        return super().TimeCurrent()
 
 
 def main() -> int:

@@ -87,7 +87,8 @@ async def test_every_tick_is_published_once_however_many_one_event_stands_for(wo
         for _ in range(12):
             with expert.lock:
                 # Several ticks of one millisecond, and ticks that share it with the last one given out.
-                world.market.move("EURUSD", count=int(draw.integers(1, 30 if faults else 400)), step_ms=int(draw.integers(0, 3)))
+                count, step_ms = draw.integers(1, 30 if faults else 400), draw.integers(0, 3)
+                world.market.move("EURUSD", count=int(count), step_ms=int(step_ms))
             if draw.random() < 0.5:
                 expert.tick()
         await world.until(lambda: len(published(world)) == len(shown(world)), 30.0)
@@ -188,7 +189,7 @@ async def test_the_drop_copy_tells_what_the_terminal_told_whoever_caused_it(worl
     assert told["figures"]["entry"] == 0
 
 
-async def test_onTick_never_reads_the_bus_and_never_sends_an_order(world):  # noqa: N802 - the handler's name
+async def test_on_tick_never_reads_the_bus_and_never_sends_an_order(world):
     from tests.mql.bridge_world import request_for
 
     world.market.move("EURUSD")

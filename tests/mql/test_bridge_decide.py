@@ -84,7 +84,8 @@ async def test_a_short_answer_turns_a_long_position_and_flat_closes_it(world):
 
 
 async def test_an_answer_that_names_another_request_or_makes_no_sense_does_nothing(world):
-    answers = iter([{"action": 1, "size": 0.1}, {"nothing": 1}, "no object", {"id": "bar-EURUSD-1", "action": "BUY", "size": 1}])
+    older = {"id": "bar-EURUSD-1", "action": "BUY", "size": 1}
+    answers = iter([{"action": 1, "size": 0.1}, {"nothing": 1}, "no object", older])
     questions = await brain(world, lambda question: next(answers))
     expert = await world.open(inputs=INPUTS)
     with expert.running():

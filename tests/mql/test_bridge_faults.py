@@ -19,7 +19,7 @@ from libs.common.messages.market import TickBlock
 from libs.common.mt5.adapters.calls import TerminalCalls
 from libs.common.mt5.adapters.ea_terminal import EaTerminal
 from libs.common.mt5.sim import faults as menu
-from libs.common.mt5.sim.faults import FaultPlan, Rule
+from libs.common.mt5.sim.faults import FaultPlan
 from libs.common.mt5.sim.faulty_terminal import Silent
 from libs.common.mt5.sim.settings import TerminalSettings
 from libs.common.storage.keys import EA_KEY, read_key
@@ -89,7 +89,9 @@ class FaultyAnswers(PackageAnswers):
 
     def _symbol(self, symbol: str, name: str) -> Any:
         info = self.mt5.symbol_info(symbol)
-        return {"SYMBOL_DIGITS": 5}.get(name, "" if "CURRENCY" in name else 0) if info is None else super()._symbol(symbol, name)
+        if info is not None:
+            return super()._symbol(symbol, name)
+        return {"SYMBOL_DIGITS": 5}.get(name, "" if "CURRENCY" in name else 0)
 
 
 class EaHost(MenuHost):

@@ -6,7 +6,6 @@ import time
 import numpy as np
 import pytest
 
-from libs.common.config import InstrumentConfig
 from libs.common.messages.features import FeatureBlock
 from libs.common.messages.models import ModelPromoted
 from libs.common.models.bundle import Manifest, golden_file, pack, unpack
@@ -230,7 +229,6 @@ async def test_rows_of_another_schema_are_not_predicted(world):
         await world.factory.row()
         await world.until(lambda: world.said("predictions"))
     assert len(world.said("predictions")) == 1
-    assert InstrumentConfig().digits == 5
 
 
 async def test_the_whole_of_it_is_clean_under_the_sanitizers(world):

@@ -35,8 +35,8 @@ class StackWithExpert(StackWithTerminal):
         assert plan is not None
         with (self.folder / "expert.out").open("ab") as out:
             self.expert = subprocess.Popen(
-                plan.command(self.server.url, self.state), env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=out,
-                preexec_fn=die_with_parent,  # noqa: PLW1509
+                plan.command(self.server.url, self.state), env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=out, stderr=out, preexec_fn=die_with_parent,  # noqa: PLW1509
             )
 
     def kill_expert(self) -> None:
@@ -96,8 +96,10 @@ async def test_with_the_expert_advisor_and_all_around_it_killed_the_auditor_acqu
     began = time.monotonic()
 
     async def kill_them(stack):
+        while await stack.watching.last("executions.paper.EURUSD") is None:
+            await asyncio.sleep(0.05)
         for what in chance.sample(["expert", "terminal", "executor", "expert", "bus", "expert"], 4):
-            await asyncio.sleep(chance.uniform(0.5, 4.0))
+            await asyncio.sleep(chance.uniform(0.3, 2.0))
             if what == "expert":
                 await asyncio.to_thread(stack.kill_expert)
             elif what == "terminal":

@@ -79,7 +79,8 @@ def backtest(
         changes=tuple(changes or ()), trials=trials, max_gap_h=max_gap, careful=careful,
         bar_path="direction" if bar_path == BOTH else _as_path(bar_path),
     )  # fmt: skip
-    with Progress(TextColumn("{task.description}"), SpinnerColumn(), console=err, transient=True) as progress:
+    spinner = (TextColumn("{task.description}"), SpinnerColumn())
+    with Progress(*spinner, console=err, transient=True, disable=not err.is_terminal) as progress:
         progress.add_task("reading the data through")
         prepared = prepare_run(plan)
     if bar_path == BOTH:
@@ -111,7 +112,7 @@ def _run_into(folder: Path, prepared: Prepared, bar_path: BarPath) -> Result:
     """Run with a progress bar and write everything into a folder."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,.0f} ticks"), TimeElapsedColumn(),
                TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(prepared.title, total=prepared.ticks or None)
         result = run_prepared(prepared, lambda seen: progress.update(task, completed=seen), bar_path)
         progress.update(task, description="writing")

@@ -14,6 +14,7 @@ from tickwire.leakcheck_run import Finding, check_config, check_family, families
 
 APPS = {"leakcheck": typer.Typer(add_completion=False)}
 TICKS = 50_000
+_NAMED = 4
 
 
 @APPS["leakcheck"].command(name="leakcheck")
@@ -67,7 +68,8 @@ def _tell(findings: list[Finding], as_json: bool) -> None:
     sound = [finding for finding in findings if finding.sound]
     values = sum(finding.values for finding in sound)
     if sound:
-        names = ", ".join(finding.attacked for finding in sound[:4]) + (f" and {len(sound) - 4} more" if len(sound) > 4 else "")
+        more = f" and {len(sound) - _NAMED} more" if len(sound) > _NAMED else ""
+        names = ", ".join(finding.attacked for finding in sound[:_NAMED]) + more
         out.print(f"no leak in {names}: {values:,} values are the same whatever comes after them", markup=False)
     if len(sound) < len(findings):
         print_hint(

@@ -10,7 +10,7 @@ from libs.common.bus.streams import USERS
 from tickwire.console import out
 from tickwire.mql_install import find_data_folder, install, install_secrets
 
-group = typer.Typer(add_completion=False, help="Expert Advisors for MetaTrader 5.")
+group = typer.Typer(name="mql", add_completion=False, help="Expert Advisors for MetaTrader 5.")
 group.info.no_args_is_help = True
 
 _CLICKS = """\

@@ -23,7 +23,7 @@ from libs.common.stats.significance import deflated_sharpe, period_sharpe
 from libs.common.storage.tables import write_table
 from libs.common.subjects import encode_token
 from tickwire import plan_options as options
-from tickwire.backtest_run import Plan, Prepared, config_text, prepare_run
+from tickwire.backtest_run import Prepared, _cores, config_text, prepare_run
 from tickwire.console import err, out, print_hint, print_json
 from tickwire.run_folder import REPORT, facts_of, source_sha256, whole_folder, write_run
 from tickwire.study import SAMPLERS, Search, Tried, best_of, identity_of, run_search, study_file
@@ -125,8 +125,6 @@ def check_axes(prepared: Prepared, search: Search) -> None:
     ------
     ConfigError : naming the parameter
     """
-    from tickwire.backtest_run import _cores  # noqa: PLC0415
-
     for axis in search.axes:
         problems = []
         for value in axis.ends:
@@ -145,7 +143,7 @@ def sweep_config(config: Path | None, executor: str) -> SweepConfig:
         return section
     if executor not in ("processes", "ray"):
         raise ConfigError(f"--executor {executor}: expected processes or ray")
-    return msgspec.structs.replace(section, executor=executor)  # type: ignore[arg-type]
+    return msgspec.structs.replace(section, executor=executor)
 
 
 def write_best(folder: Path, prepared: Prepared, search: Search, tried: list[Tried]) -> dict[str, Any]:
@@ -226,7 +224,8 @@ def _choice(choice: Choice, judged: list[Tried]) -> dict[str, Any]:
 def _parts(prepared: Prepared) -> dict[str, str]:
     """Return what a trial's outcome depends on beside the search itself."""
     rule = prepared.sections.inference.strategy
-    own = [Path(file) for file in (rule.file, *prepared.sections.features.plugins, prepared.sections.features.calendar) if file]
+    features = prepared.sections.features
+    own = [Path(file).expanduser() for file in (rule.file, *features.plugins, features.calendar) if file]
     files = [(str(file.path), file.ticks, file.size) for file in prepared.files]
     return {
         "code": source_sha256()[:16],
@@ -256,11 +255,13 @@ def _tell(summary: dict[str, Any], tried: list[Tried], folder: Path) -> None:
             f"{trial.trades:,}",
         )  # fmt: skip
     out.print(table)
+    if not any(trial.trades for trial in tried):
+        print_hint(f"no trial closed a trade: {ranked[0].refused or 'nothing was suggested'}")
     worth, deflated = summary["out_of_fold"], summary["deflated_sharpe"]
     failed = f", {summary['failed']} failed: {summary['failures'][0]}" if summary["failed"] else ""
     out.print(f"{summary['trials']} trials{failed}", markup=False)
     if deflated is not None:
-        out.print(f"deflated Sharpe {deflated:.2f}: the probability that the best one is more than the luck of so many trials")
+        out.print(f"deflated Sharpe {deflated:.2f}: the probability that the best is more than the luck of so many trials")
     if worth is not None:
         out.print(
             f"chosen by the other folds: {worth['return_pct']:+.2f} % out of fold, below the median trial in "

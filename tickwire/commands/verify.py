@@ -16,7 +16,7 @@ from backtest.verify import verify as compare
 from backtest.wiring import build_cores
 from libs.common.runtime.main import code_version
 from libs.common.signing import Signer
-from libs.common.storage.keys import ensure_keys, read_key
+from libs.common.storage.keys import AUDITOR, ensure_signer, read_key
 from services.inference.library import ModelLibrary
 from tickwire.console import out
 from tickwire.recorded_session import BundleLoader, data_sha256, newest_session, read_session, sections_of
@@ -80,8 +80,8 @@ def verify(
 
 def write_certificate(run: Path, certificate: Certificate) -> None:
     """Sign a certificate with the session's own key and write it, whole or not at all."""
-    ensure_keys(run / "state")
-    signer = Signer(read_key(run / "state", "auditor.key"))
+    ensure_signer(run / "state", AUDITOR)
+    signer = Signer(read_key(run / "state", f"{AUDITOR}.key"))
     certificate.public_key = signer.public_bytes.hex()
     certificate.signature = signer.sign(msgspec.json.encode(certificate))
     temporary = run / f"{CERTIFICATE}.tmp"

@@ -6,7 +6,7 @@ from libs.common.messages.base import Message
 from libs.common.messages.market import Side
 
 
-class Position(msgspec.Struct, frozen=True, kw_only=True):
+class Position(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An open position.
 
     Parameters

@@ -17,8 +17,10 @@ Ints = NDArray[np.int64]
 """A column of 64-bit integers. JSON array of integers on the wire."""
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, gc=False):
     """What every message says about itself.
+
+    Messages hold data only, never each other in a circle, so the garbage collector need not look at them.
 
     Parameters
     ----------

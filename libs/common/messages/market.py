@@ -1,11 +1,15 @@
 """What the market said: tick blocks, closed bars, the state of a feed."""
 
+from copy import copy
 from enum import StrEnum
 
 import numpy as np
-from msgspec import field
+from msgspec import field, structs
 
 from libs.common.messages.base import Floats, Ints, Message
+
+_ALWAYS = ("time_ns", "bid", "ask")
+_WHERE_THE_FEED_HAS_THEM = ("last", "volume", "flags", "bid_lots", "ask_lots")
 
 
 def no_floats() -> Floats:
@@ -52,7 +56,7 @@ class TickBlock(Message, frozen=True, kw_only=True, eq=False):
         for name in ("bid", "ask"):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"column {name} has {len(getattr(self, name))} values, time_ns has {n}")
-        for name in ("last", "volume", "flags", "bid_lots", "ask_lots"):
+        for name in _WHERE_THE_FEED_HAS_THEM:
             if len(getattr(self, name)) not in (0, n):
                 raise ValueError(f"column {name} has {len(getattr(self, name))} values, expected 0 or {n}")
         if n == 1:
@@ -67,6 +71,21 @@ class TickBlock(Message, frozen=True, kw_only=True, eq=False):
 
     def __len__(self) -> int:
         return len(self.time_ns)
+
+    def part(self, start: int, end: int) -> "TickBlock":
+        """Return the ticks from one offset to another, at least one; what was checked once is not checked again."""
+        part, end_ns = copy(self), int(self.time_ns[end - 1])
+        set_field = structs.force_setattr
+        set_field(part, "ts_event_ns", end_ns)
+        set_field(part, "ts_init_ns", end_ns)
+        set_field(part, "first_tick", self.first_tick + start)
+        for name in _ALWAYS:
+            set_field(part, name, getattr(self, name)[start:end])
+        for name in _WHERE_THE_FEED_HAS_THEM:
+            column = getattr(self, name)
+            if len(column):
+                set_field(part, name, column[start:end])
+        return part
 
 
 class Bar(Message, frozen=True, kw_only=True):

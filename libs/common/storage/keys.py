@@ -8,8 +8,10 @@ from pathlib import Path
 from libs.common.errors import ConfigError
 from libs.common.signing import Signer
 
-SIGNERS = ("risk", "trainer", "auditor")
-"""Who signs: risk its approvals, trainer its bundles, the auditor what it found."""
+SIGNERS = ("risk", "trainer")
+"""Who signs: risk its approvals, trainer its bundles."""
+AUDITOR = "auditor"
+"""Who signs what a comparison found; no service, so its key is made when it is first needed."""
 EA_KEY = "ea.key"
 """The secret that executor and Expert Advisor share, for the message codes of orders."""
 
@@ -21,12 +23,19 @@ def ensure_keys(root_dir: Path) -> None:
     folder = root_dir / "keys"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for signer in SIGNERS:
-        private = folder / f"{signer}.key"
-        if not private.exists():
-            write_private(private, secrets.token_bytes(32))
-        (folder / f"{signer}.pub").write_bytes(Signer(private.read_bytes()).public_bytes)
+        ensure_signer(root_dir, signer)
     if not (folder / EA_KEY).exists():
         write_private(folder / EA_KEY, secrets.token_bytes(32))
+
+
+def ensure_signer(root_dir: Path, signer: str) -> None:
+    """Create one signer's key pair in ``keys`` where it is missing."""
+    folder = root_dir / "keys"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private = folder / f"{signer}.key"
+    if not private.exists():
+        write_private(private, secrets.token_bytes(32))
+    (folder / f"{signer}.pub").write_bytes(Signer(private.read_bytes()).public_bytes)
 
 
 def ensure_passwords(root_dir: Path, users: tuple[str, ...]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Hand-made messages and small runs for the tests of the backtest."""
 
+import copy
 from typing import Any
 
 import msgspec
@@ -23,6 +24,9 @@ MIN, HOUR, DAY = 60 * S, 3_600 * S, 86_400 * S
 NOON = 1_705_320_000 * S
 """Monday 2024-01-15 12:00 UTC."""
 EURUSD = InstrumentConfig()
+SPECIFICATIONS: dict[str, dict[str, Any]] = {
+    "EURUSD": {}, "XAUUSD": {"digits": 2, "contract_size": 100.0, "margin_currency": "USD"},
+}
 INSTRUMENTS = {"EURUSD": Instrument("EURUSD", EURUSD)}
 
 
@@ -66,12 +70,13 @@ def closed(
     )
 
 
-def sections(changes: dict[str, Any] | None = None, *, hours: float = 12.0, symbols: tuple[str, ...] = ("EURUSD",)) -> Sections:
+def sections(
+    changes: dict[str, Any] | None = None, *, hours: float = 12.0, symbols: tuple[str, ...] = ("EURUSD",)
+) -> Sections:
     """Return the sections of a small synthetic market; ``changes`` are nested plain values."""
     plain: dict[str, Any] = {
         "system": {"symbols": symbols, "decide_on": {"kind": "bar", "every": 60}},
-        "instruments": {name: {"digits": 5 if name == "EURUSD" else 2, "contract_size": 100_000.0 if name == "EURUSD" else 100.0,
-                               "margin_currency": name[:3] if name == "EURUSD" else "USD"} for name in symbols},
+        "instruments": {name: SPECIFICATIONS[name] for name in symbols},
         "ingest": {"synthetic": {"duration_s": hours * 3_600.0, "ticks_per_second": 0.5}},
         "features": {}, "executor": {},
         "inference": {"strategy": {"name": "mean_reversion", "params": {
@@ -80,6 +85,8 @@ def sections(changes: dict[str, Any] | None = None, *, hours: float = 12.0, symb
         }}},
         "risk": {"max_spread_points": 500.0, "max_daily_loss_pct": 50.0, "max_drawdown_pct": 80.0},
     }
+    # Plain values of their own, for the changes are merged in.
+    plain = copy.deepcopy(plain)
     _merge(plain, changes or {})
     return msgspec.convert(plain, Sections)
 

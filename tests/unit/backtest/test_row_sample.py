@@ -24,7 +24,8 @@ def test_a_feature_that_moved_stands_first_and_one_that_did_not_stays_low():
     sample.add(np.arange(8_000), values)
     table = drift_over(sample)
     assert table.names == ("moved", "still")
-    assert table.moved[0].max() > 1.0 > 0.1 > table.moved[1].max()
+    assert table.moved[0].max() > 1.0
+    assert table.moved[1].max() < 0.1
     assert len(table.part_ns) == 7
 
 

@@ -29,7 +29,8 @@ def test_candles_are_those_of_the_ticks_however_they_were_cut(most, cuts):
         candles.add(times[part], prices[part])
     table = candles.table()
     assert not most or len(table.open_ns) <= most
-    columns = zip(table.open_ns.tolist(), *(c.tolist() for c in (table.open, table.high, table.low, table.close)), strict=True)
+    prices_of = (table.open, table.high, table.low, table.close)
+    columns = zip(table.open_ns.tolist(), *(column.tolist() for column in prices_of), strict=True)
     assert list(columns) == plain_candles(times, prices, table.step_s)
 
 
@@ -66,7 +67,7 @@ def test_every_day_with_ticks_has_its_last_instant():
 def test_too_long_a_silence_of_an_open_market_is_refused_with_its_place_and_what_to_do():
     tape = Tape({"EURUSD": EURUSD}, max_gap_h=5.0)
     tape.see(block([NOON, NOON + 4 * HOUR], [1.1, 1.1]))
-    with pytest.raises(DataError, match=r"EURUSD: no tick between 2024-01-15 16:00 and 2024-01-15 22:00, 6 hours.*--max-gap"):
+    with pytest.raises(DataError, match=r"EURUSD: no tick between .* 16:00 and 2024-01-15 22:00, 6 hours.*--max-gap"):
         tape.see(block([NOON + 10 * HOUR], [1.1]))
 
 

@@ -95,7 +95,10 @@ def test_a_netting_position_that_turns_round_is_closed_and_opened_anew():
         approved(NOON, "one"), filled(NOON, "one", 7, commission=-4.0), approved(NOON + MIN, "two", sl=1.12, side=Side.SELL),
         filled(NOON + MIN, "two", 7, side=Side.SELL, lots=3.0, commission=-12.0),
         closed(NOON + MIN, 7, commission=-8.0),
-        closed(NOON + HOUR, 7, order="two", side=Side.SELL, lots=1.5, opened=NOON + MIN, at=(1.1, 1.12), profit=-3_000.0, reason="sl"),
+        closed(
+            NOON + HOUR, 7, order="two", side=Side.SELL, lots=1.5, opened=NOON + MIN, at=(1.1, 1.12), profit=-3_000.0,
+            reason="sl",
+        ),
     )
     assert [(trade.side, trade.volume_lots) for trade in found.trades] == [(Side.BUY, 1.0), (Side.SELL, 1.5)]
     assert found.trades[1].sl == 1.12

@@ -147,7 +147,8 @@ def test_no_two_users_may_write_the_same_sequenced_subject():
         ("executions.paper.EURUSD", "executor"), ("account.paper", "executor"), ("ticks.EURUSD", "ingest"),
         ("models.direction-EURUSD.promoted", "trainer"), ("control.resume", "operator"), ("control.flatten", "operator"),
         ("control.promote", "operator"), ("risk.paper", "risk"), ("ea.paper.orders", "executor"),
-        ("ea.paper.books.executor", "executor"), ("ea.paper.books.ingest", "ingest"), ("ea.paper.history", "ingest"), ("ea.paper.ticks.EURUSD", "ea"),
+        ("ea.paper.books.executor", "executor"), ("ea.paper.books.ingest", "ingest"), ("ea.paper.history", "ingest"),
+        ("ea.paper.ticks.EURUSD", "ea"),
         ("ea.paper.transactions", "ea"),
     ],
 )  # fmt: skip

@@ -114,3 +114,9 @@ def test_digits_are_read_from_prices(prices, digits):
 
 def test_a_few_odd_prices_do_not_change_the_digits():
     assert infer_digits(np.array([1.25] * 500 + [1 / 3])) == 2
+
+
+@pytest.mark.parametrize(("path", "wanted"), [("ohlc", [10.0, 12.0, 9.0, 11.0]), ("olhc", [10.0, 9.0, 12.0, 11.0])])
+def test_a_path_that_is_asked_for_holds_for_rising_and_falling_bars_alike(path, wanted):
+    _, bid, _ = expand_bars(bars([0, MIN], close=[11.0, 9.5]), MIN, 0.01, 0.0, path)
+    assert bid.tolist() == [*wanted, *wanted[:3], 9.5]

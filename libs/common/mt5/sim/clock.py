@@ -33,6 +33,7 @@ class ServerClock:
         self._zone = zone
         self._fixed_s = int(zone.removeprefix("UTC") or 0) * SECONDS_PER_HOUR if zone.startswith("UTC") else 0
         self._hour, self._hour_offset_s = -1, 0
+        self._server_hour, self._server_hour_offset_s = -1, 0
 
     def offset_s(self, ts_ns: int) -> int:
         """Return what to add to UTC to get the server's wall clock, seconds."""
@@ -56,6 +57,14 @@ class ServerClock:
 
     def utc_ns(self, server_s: int) -> int:
         """Return the UTC time of a server wall clock in seconds; an hour that occurs twice means the first."""
+        # Offsets are whole hours, so what holds for one second of a server's hour holds for all of it.
+        hour = server_s // SECONDS_PER_HOUR
+        if hour != self._server_hour:
+            begins_s = hour * SECONDS_PER_HOUR
+            self._server_hour, self._server_hour_offset_s = hour, begins_s - self._inverse_ns(begins_s) // NS_PER_S
+        return (server_s - self._server_hour_offset_s) * NS_PER_S
+
+    def _inverse_ns(self, server_s: int) -> int:
         guess_ns = (server_s - self._rule_s(server_s * NS_PER_S)) * NS_PER_S
         for around_ns in (guess_ns - 6 * _HOUR_NS, guess_ns + 6 * _HOUR_NS):
             ts_ns = (server_s - self._rule_s(around_ns)) * NS_PER_S

@@ -18,7 +18,7 @@ LIMIT_TYPES = frozenset((mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_SELL_LIMIT))
 _DUST_LOTS = 5e-9
 
 
-class Execution(msgspec.Struct, kw_only=True):
+class Execution(msgspec.Struct, kw_only=True, gc=False):
     """An order at the moment (a part of) it is filled.
 
     Parameters

@@ -25,7 +25,7 @@ class Ledger:
     """The account and everything that is a function of it.
 
     Positions and orders are changed through ``add``, ``enter``/``leave`` and ``remove`` (``place``, ``withdraw``) only:
-    sums and levels are kept up with every change.
+    sums and levels are kept up with every change, and ``changes`` counts whatever moves a figure of the account.
 
     Parameters
     ----------
@@ -39,8 +39,10 @@ class Ledger:
         self.seed = seed
         self.clock = ServerClock(settings.server_zone)
         self._given = {symbol: instruments[symbol] for symbol in sorted(instruments)}
+        self._digits = settings.currency_digits
         self._cents = 10.0**-settings.currency_digits
         self.notices = 1
+        self.changes = 0
         self._figures: tuple[bool, list[float]] = (False, [])
         self._is_plain = False
         self._figures_symbol: str | None = None
@@ -70,6 +72,7 @@ class Ledger:
         self._crosses = cross_symbols(self.settings.currency, self.instruments)
         self._cross_names = frozenset(self._crosses.values())
         self._rates = None
+        self._has_collateral = any(t.is_collateral for t in self.symbols.values())
         self._pending_ties_up = any(t.terms.margin_rate_pending for t in self.symbols.values())
         for position in state.positions.values():
             self.symbols[position.symbol].exposure.enter(position)
@@ -85,13 +88,14 @@ class Ledger:
 
     def round_ccy(self, amount: float) -> float:
         """Round an amount of account currency to its digits; never gives -0.0."""
-        return round(amount, self.settings.currency_digits) + 0.0
+        return round(amount, self._digits) + 0.0
 
     # Quotes and rates.
 
     def set_quote(self, symbol: str, quote: Quote) -> None:
         """Put a symbol's new quote in force."""
         self.state.quotes[symbol] = quote
+        self.changes += 1
         if symbol != self._figures_symbol:
             self._figures_symbol = None
         if symbol in self._cross_names:
@@ -164,6 +168,7 @@ class Ledger:
         """Count a position in again after a change."""
         exposure = self.symbols[position.symbol].exposure
         exposure.enter(position)
+        self.changes += 1
         self._figures_symbol = self._margin = None
         if len(exposure.positions) == 1:
             self._held = None
@@ -172,6 +177,7 @@ class Ledger:
         """Count a position out before it is changed."""
         exposure = self.symbols[position.symbol].exposure
         exposure.leave(position)
+        self.changes += 1
         self._figures_symbol = self._margin = None
         if not exposure.positions:
             self._held = None
@@ -193,6 +199,7 @@ class Ledger:
         del self.state.orders[order.ticket]
 
     def _touch(self) -> None:
+        self.changes += 1
         self._figures_symbol = self._margin = self._held = None
 
     def _held_symbols(self) -> list[str]:
@@ -213,6 +220,8 @@ class Ledger:
 
     def assets(self) -> float:
         """Return what positions held as collateral are worth, account currency."""
+        if not self._has_collateral:
+            return 0.0
         worth = 0.0
         for symbol in self._held_symbols():
             if self.symbols[symbol].is_collateral:
@@ -375,6 +384,7 @@ class Ledger:
             state.balance_ccy = self.round_ccy(state.balance_ccy + moved)
         _append_bounded(state.history_deals, deal, self.settings.history_limit)
         state.untold += [DealAdded(ts_ns, deal)] * self.notices
+        self.changes += 1
         self._figures_symbol = None
         return deal
 

@@ -14,7 +14,7 @@ FIRST_DEAL = 5_000_001
 """Orders and deals count in different ranges so that mistaking one for the other shows."""
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, gc=False):
     """The quote in force for a symbol.
 
     Parameters
@@ -32,7 +32,7 @@ class Quote(msgspec.Struct, frozen=True):
     sold_lots: float = 0.0
 
 
-class OpenPosition(msgspec.Struct):
+class OpenPosition(msgspec.Struct, gc=False):
     """An open position.
 
     Parameters

@@ -194,6 +194,14 @@ class SimulatedTerminal(PackageFace):
         return self._ledger.equity()
 
     @property
+    def changes(self) -> int:
+        """A number that is another one whenever positions or the account's figures may be others than before.
+
+        The peak of equity and the day's first equity are not counted.
+        """
+        return self._ledger.changes
+
+    @property
     def settings(self) -> TerminalSettings:
         return self._ledger.settings
 
