@@ -40,8 +40,12 @@ class Quotes(msgspec.Struct, frozen=True):
 
 
 def stop_points(quotes: Quotes) -> int:
-    """Return how far SL and TP of the sparse workload are: about one order in a thousand ticks."""
-    return 25 if quotes.symbol == "EURUSD" else 500
+    """Return how far SL and TP of the sparse workload are: about one order in a thousand ticks.
+
+    Further than any spread of the quotes: no broker takes a stop inside the spread, so risk moves such a one out, and
+    the peers, which know no such rule, would close at once what we hold.
+    """
+    return 25 if quotes.symbol == "EURUSD" else 3_000
 
 
 def first(quotes: Quotes, n: int) -> Quotes:

@@ -732,8 +732,10 @@ async def _stored(bus: NatsBus, pattern: str, since_s: float, from_seq: int) -> 
         # The client encodes the date as it stands; only this form is RFC 3339.
         config.opt_start_time = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # type: ignore[assignment]
     subscription = await bus._js.pull_subscribe(pattern, stream=spec.name, config=config)
+    name = ""
     try:
-        pending = (await subscription.consumer_info()).num_pending or 0
+        consumer = await subscription.consumer_info()
+        name, pending = consumer.name, consumer.num_pending or 0
         while pending > 0:
             for msg in await subscription.fetch(min(_FETCH, pending), timeout=5.0):
                 pending -= 1
@@ -741,6 +743,9 @@ async def _stored(bus: NatsBus, pattern: str, since_s: float, from_seq: int) -> 
     finally:
         with contextlib.suppress(*_WEATHER):
             await subscription.unsubscribe()
+            if name:
+                # Left alone it would live on for half a minute, and a server has room for so many.
+                await bus._js.delete_consumer(spec.name, name)
 
 
 # ---- provisioning (user ``admin``), and the server's own word (user ``system``)

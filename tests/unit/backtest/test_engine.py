@@ -2,11 +2,17 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
+from backtest.engine import Engine
+from backtest.record import Record
+from backtest.wiring import build_cores
 from libs.common.messages.control import TradingHalted
+from libs.common.messages.market import TickBlock
 from libs.common.messages.orders import OrderFilled, PositionClosed
-from tests.unit.backtest.passing_world import decided, quotes, run, sections
+from services.inference.strategies import Rows, Suggestions
+from tests.unit.backtest.passing_world import START_NS, decided, quotes, run, sections
 
 HOURS = 8
 TICKS = HOURS * 3_600
@@ -84,3 +90,45 @@ def test_where_the_blocks_are_cut_changes_nothing() -> None:
     cut, _ = run(sections(), parts, careful=False)
     # Steps are counted from the cuts, what happens in them is the same.
     assert [message for _, message in decided(once)] == [message for _, message in decided(cut)]
+
+
+class BuyOnceSellLater:
+    """Buys at one row and says nothing until it sells at another; its stop is out of reach."""
+
+    needs: tuple[str, ...] = ()
+    lookback = 0
+    horizon_s = 0
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def decide(self, rows: Rows) -> Suggestions:
+        at = np.arange(self._seen, self._seen + len(rows.bid))
+        self._seen += len(rows.bid)
+        side = np.where(at == 5, 1, np.where(at == 100, -1, 0)).astype(np.int8)
+        far = np.full(len(side), 0.02)
+        return Suggestions(side, far, np.zeros(len(side)), np.ones(len(side)))
+
+
+@pytest.mark.parametrize("limit", [{"max_daily_loss_pct": 0.1}, {"max_drawdown_pct": 0.1}], ids=["day", "drawdown"])
+def test_a_loss_that_comes_and_goes_between_two_suggestions_halts_all_the_same(limit: dict[str, float]) -> None:
+    """Nothing of ours happens between the buy and the sell: only the account's snapshots see the dip."""
+    n = 20_000
+    points = np.full(n, 110_000.0)
+    points[12_000:13_000] -= 700.0
+    time_ns = START_NS + np.arange(n, dtype=np.int64) * 1_000_000_000
+    block = TickBlock(
+        symbol="EURUSD", first_tick=1, time_ns=time_ns, bid=points / 1e5, ask=(points + 5) / 1e5,
+        ts_event_ns=int(time_ns[-1]), ts_init_ns=int(time_ns[-1]),
+    )
+    halts = {}
+    for careful in (True, False):
+        configuration = sections(
+            inference={"strategy": {"name": "once", "params": {}}, "drift": {"enabled": False}},
+            risk={"max_spread_points": 1000.0, "max_daily_loss_pct": 50.0, "max_drawdown_pct": 50.0, **limit},
+        )
+        cores, record = build_cores(configuration, strategies={"once": BuyOnceSellLater}), Record()
+        Engine(configuration, cores, record, careful=careful, equity_every_s=10**6).run([block])
+        halts[careful] = decided(record)
+        assert [type(message).__name__ for message in record.of(TradingHalted)] == ["TradingHalted"], careful
+    assert halts[True] == halts[False]
