@@ -11,7 +11,8 @@ from tickwire.tally import Tally
 
 SYMBOLS = ["EURUSD", "XAUUSD"]
 HOURS = 7.0
-FREE_SPEED = 3_600.0
+FREE_SPEED = 1_200.0
+"""Event seconds per second: slow enough that a first model is trained long before the market ends, on any machine."""
 START_NS = 1_704_866_400_000_000_000
 
 
