@@ -169,6 +169,15 @@ class Mt5Config(Settings, frozen=True, kw_only=True):
         if self.backend == "sim" and not self.connect:
             raise ValueError("backend 'sim' needs connect: host:port of the simulated terminal")
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        # A setting that is logged must not show what it keeps secret.
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown.update({name: "***" for name in ("password", "token") if shown[name]})
+        return list(shown.items())
+
+    def __repr__(self) -> str:
+        return f"Mt5Config({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
 
 class SweepConfig(Settings, frozen=True, kw_only=True):
     """Where the trials of ``tickwire sweep`` and ``tickwire walk-forward`` run (section ``sweep``).
