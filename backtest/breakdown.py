@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from backtest.candles import REGIMES
-from backtest.trades import OpenTrade, Trade
+from backtest.trades import Trade
 from libs.common.messages.base import Message
 from libs.common.messages.orders import OrderRefused, OrderRejected
 from libs.common.stats.performance import profit_factor, win_rate
@@ -120,11 +120,6 @@ def refusals_of(messages: Iterable[Message]) -> tuple[Refusals, ...]:
     ]
     found += [Refusals(by="broker", reason=reason, count=count) for reason, count in rejected.items()]
     return tuple(sorted(found, key=lambda one: (-one.count, one.by, one.reason)))
-
-
-def open_net_ccy(positions: Iterable[OpenTrade]) -> float:
-    """Return what open positions would bring if they were closed where they stand."""
-    return sum(position.net_ccy for position in positions)
 
 
 def _grouped(trades: Sequence[Trade], key: Callable[[Trade], str]) -> tuple[Group, ...]:

@@ -9,7 +9,6 @@ snapshots that nobody acts upon, is the only thing left out.
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -32,13 +31,6 @@ TICK_HEARERS = ("executor", "risk", "features", "trainer")
 NS_PER_S = 1_000_000_000
 CAREFUL_STEPS = 64
 """After equity came near a limit, so many steps are walked one by one before passing over any is tried again."""
-
-
-class Step(NamedTuple):
-    """Where a step's ticks end within a chunk, and when its last tick happened."""
-
-    end: int
-    ts_ns: int
 
 
 class Engine:

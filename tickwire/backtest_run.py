@@ -32,6 +32,10 @@ from tickwire.demo_config import instrument_for
 from tickwire.sections import read_all
 
 
+class NobodyDecides(ConfigError):
+    """Neither a strategy nor a model was named."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What was asked for on the command line.
@@ -107,7 +111,7 @@ def prepare_run(plan: Plan) -> Prepared:
     ------
     ConfigError, DataError, ArtifactError : naming what is wrong and the remedy
     """
-    everything = read_all(plan.config, _environment(plan.changes))
+    everything = read_all(plan.config, environment_of(plan.changes))
     files = tuple(survey(path, symbol, plan.zone, plan.window) for path, symbol in plan.files)
     system = everything["system"]
     symbols = tuple(dict.fromkeys(file.symbol for file in files)) or system.symbols
@@ -127,12 +131,12 @@ def prepare_run(plan: Plan) -> Prepared:
     if plan.bundle is not None:
         prepared.model = _read_bundle(plan, prepared)
     elif not sections.inference.strategy.name:
-        raise ConfigError(
+        raise NobodyDecides(
             f"nobody decides: name a rule strategy with --strategy ({', '.join(sorted(prepared.strategies))}) or a "
             "model's archive with --bundle"
         )
     # Everything that contradicts everything else shows itself here, before a tick is read.
-    cores = _cores(prepared)
+    cores = cores_of(prepared)
     if cores.inference.rules is not None:
         StrategyTable(cores.inference.rules.strategy, cores.features.names)
     return prepared
@@ -152,7 +156,7 @@ def run_prepared(prepared: Prepared, watch: TickWatch | None = None, bar_path: B
     """
     plan = prepared.plan
     return run_backtest(
-        prepared.sections, _cores(prepared), _sources(prepared, bar_path or plan.bar_path), trials=plan.trials,
+        prepared.sections, cores_of(prepared), sources_of(prepared, bar_path or plan.bar_path), trials=plan.trials,
         max_gap_h=plan.max_gap_h, careful=plan.careful, watch=watch,
     )
 
@@ -164,7 +168,7 @@ def config_text(sections: Sections) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def _environment(changes: tuple[str, ...]) -> dict[str, str]:
+def environment_of(changes: tuple[str, ...]) -> dict[str, str]:
     """Return the environment with ``section.key=value`` as the variables that override the file."""
     environ = dict(os.environ)
     for change in changes:
@@ -260,7 +264,7 @@ def _check_fits(manifest: Manifest, prepared: Prepared) -> None:
     )
 
 
-def _cores(prepared: Prepared) -> Cores:
+def cores_of(prepared: Prepared) -> Cores:
     """Return fresh cores, the model in its seat."""
     cores = build_cores(
         prepared.sections, library=prepared.library, strategies=prepared.strategies, calendar=prepared.calendar
@@ -282,7 +286,7 @@ def _seat(inference: Core, model: LoadedModel) -> None:
         dispatch(inference, BundleVerified(**named, effect_id=effect.effect_id, shadow=False), 0)
 
 
-def _sources(prepared: Prepared, bar_path: BarPath) -> dict[str, Iterator[RawTicks]]:
+def sources_of(prepared: Prepared, bar_path: BarPath) -> dict[str, Iterator[RawTicks]]:
     sections, plan = prepared.sections, prepared.plan
     if not prepared.files:
         ingest = sections.ingest

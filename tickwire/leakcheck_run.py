@@ -16,7 +16,7 @@ from services.features.conformance.market import COLUMNS
 from services.features.family import Family
 from services.features.registry import FAMILIES
 from services.inference.rules import RuleDesk
-from tickwire.backtest_run import Plan, Prepared, _sources, prepare_run
+from tickwire.backtest_run import NobodyDecides, Plan, Prepared, prepare_run, sources_of
 
 ALL = "all"
 STAY_OUT = "stay_out"
@@ -98,7 +98,7 @@ def check_config(plan: Plan, moments: int, seed: int) -> list[Finding]:
     findings = []
     for symbol in (first, *others):
         own_first = sorted(markets, key=lambda block: block.symbol != symbol)
-        chosen = own_first if cores.features._cross is not None else own_first[:1]
+        chosen = own_first if cores.features.sees_other_symbols else own_first[:1]
         leak, table = leak_in_features(
             lambda: build_cores(sections, strategies=prepared.strategies, calendar=prepared.calendar).features,
             chosen, moments, seed,
@@ -129,16 +129,14 @@ def _prepared(plan: Plan) -> Prepared:
     """Prepare a run; where nobody decides, the features alone are looked at."""
     try:
         return prepare_run(plan)
-    except ConfigError as error:
-        if plan.strategy or not str(error).startswith("nobody decides"):
-            raise
-    return prepare_run(replace(plan, strategy=STAY_OUT))
+    except NobodyDecides:
+        return prepare_run(replace(plan, strategy=STAY_OUT))
 
 
 def _markets(prepared: Prepared) -> list[TickBlock]:
     """Return one long block of good ticks per symbol."""
     found = []
-    for symbol, source in _sources(prepared, prepared.plan.bar_path).items():
+    for symbol, source in sources_of(prepared, prepared.plan.bar_path).items():
         blocks = list(blocks_of(prepared.sections, {symbol: source}))
         if not blocks:
             raise DataError(symbol, "no good tick among those asked for", remedy="Look at --from, --to and the file")

@@ -1,5 +1,6 @@
 """The options that all commands share which run on recorded ticks, and the plan they amount to."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -8,8 +9,9 @@ import typer
 from libs.common.errors import ConfigError
 from services.ingest.bars import BarPath
 from tickwire.backtest_run import Plan
-from tickwire.backtest_sources import Window, instant_ns
-from tickwire.commands.backtest import _files
+from tickwire.backtest_sources import Window, instant_ns, stored_folder
+from tickwire.commands.demo import pair_symbols
+from tickwire.sections import read_all
 
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="Default: config.yaml if there is one.")]
 Ticks = Annotated[list[Path] | None, typer.Option("--ticks", help="Tick or bar file, or a folder of day files.")]
@@ -51,3 +53,15 @@ def plan_of(
         window=Window(instant_ns(from_, "--from"), instant_ns(to, "--to", end=True), limit), bar_path=path,
         strategy=strategy, strategy_file=strategy_file, changes=tuple(changes or ()), max_gap_h=max_gap,
     )  # fmt: skip
+
+
+def _files(
+    ticks: Sequence[Path], symbols: Sequence[str], store: Path | None, config: Path | None
+) -> tuple[tuple[Path, str], ...]:
+    """Return each source with its symbol: files, or folders of the tick store."""
+    if ticks:
+        return tuple(pair_symbols(list(ticks), list(symbols)))
+    if not symbols:
+        return ()
+    folder = store if store is not None else Path(read_all(config)["system"].data_dir) / "ticks"
+    return tuple((stored_folder(folder, symbol), symbol) for symbol in dict.fromkeys(symbols))

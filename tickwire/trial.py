@@ -17,7 +17,7 @@ from libs.common.errors import TickwireError
 from libs.common.stats.calendar_returns import NS_PER_DAY, daily_returns
 from services.inference.adapters.strategy_file import strategies_of
 from services.ingest.raw import RawTicks
-from tickwire.backtest_run import Plan, Prepared, _cores, _sources, prepare_run
+from tickwire.backtest_run import Plan, Prepared, cores_of, prepare_run, sources_of
 
 MOST_KEPT_TICKS = 8_000_000
 """So many ticks of the data are kept in a worker's memory, 24 bytes each; more are read again in every trial."""
@@ -85,9 +85,9 @@ class _Workshop:
     def sources(self, prepared: Prepared) -> Any:
         """Return the ticks, from memory where they fit."""
         if not 0 < self.prepared.ticks <= MOST_KEPT_TICKS:
-            return _sources(prepared, self.plan.bar_path)
+            return sources_of(prepared, self.plan.bar_path)
         if self.ticks is None:
-            self.ticks = {symbol: list(raw) for symbol, raw in _sources(self.prepared, self.plan.bar_path).items()}
+            self.ticks = {symbol: list(raw) for symbol, raw in sources_of(self.prepared, self.plan.bar_path).items()}
         return self.ticks
 
 
@@ -122,7 +122,7 @@ def result_of_changes(plan: Plan, changes: dict[str, Any], **more: Any) -> Resul
     shop = _workshop(plan)
     prepared = changed(shop.prepared, changes)
     return run_backtest(
-        prepared.sections, _cores(prepared), shop.sources(prepared), max_gap_h=plan.max_gap_h, careful=plan.careful, **more
+        prepared.sections, cores_of(prepared), shop.sources(prepared), max_gap_h=plan.max_gap_h, careful=plan.careful, **more
     )
 
 

@@ -24,7 +24,7 @@ from services.trainer.config import TrainerConfig
 from services.trainer.core import TrainerCore
 from services.trainer.effects import ModelTrained, TrainingFailed
 from services.trainer.shell import TrainerEffects
-from tickwire.backtest_run import Prepared, _sources
+from tickwire.backtest_run import Prepared, sources_of
 from tickwire.recorded_session import BundleLoader
 
 
@@ -153,7 +153,7 @@ def run_models(
     trainer = TrainerCore(config, sections.system.symbols, sections.instruments, sections.system.seed)
     with _academy(config, library) as academy:
         result = run_backtest(
-            sections, cores, _sources(prepared, prepared.plan.bar_path), max_gap_h=prepared.plan.max_gap_h,
+            sections, cores, sources_of(prepared, prepared.plan.bar_path), max_gap_h=prepared.plan.max_gap_h,
             trainer=trainer, performers={"trainer": academy.train, "inference": academy.load}, watch=watch,
         )
     if not academy.served:

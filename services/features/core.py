@@ -112,6 +112,11 @@ class FeaturesCore:
         """Feature names in the order of a row's values."""
         return self._set.names
 
+    @property
+    def sees_other_symbols(self) -> bool:
+        """True when rows of a symbol wait for bars of another."""
+        return self._cross is not None
+
     def warm(self) -> None:
         """Run every kernel once, on a state of its own, so that none is compiled or loaded on a live tick."""
         n = 3

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -15,13 +16,11 @@ from backtest.compare import Figure, Side, comparison, figures
 from backtest.result import Result
 from libs.common.errors import ConfigError
 from services.ingest.bars import BarPath
-from tickwire.backtest_run import Plan, Prepared, config_text, prepare_run, run_prepared
-from tickwire.backtest_sources import Window, instant_ns, stored_folder
-from tickwire.commands.demo import pair_symbols
+from tickwire import plan_options as options
+from tickwire.backtest_run import Prepared, config_text, prepare_run, run_prepared
 from tickwire.console import err, out, print_hint, print_json
 from tickwire.report.page import compare_html
 from tickwire.run_folder import REPORT, SavedRun, facts_of, metrics_of, read_run, whole_folder, write_run
-from tickwire.sections import read_all
 
 APPS = {"backtest": typer.Typer(add_completion=False)}
 BOTH = "both"
@@ -32,31 +31,26 @@ _MOSTLY = 0.5
 
 @APPS["backtest"].command(name="backtest")
 def backtest(
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Default: config.yaml if there is one.")] = None,
-    ticks: Annotated[list[Path] | None, typer.Option("--ticks", help="Tick or bar file, or a folder of day files.")] = None,
-    symbol: Annotated[
-        list[str] | None,
-        typer.Option("--symbol", "-s", help="Symbol of the --ticks in the same place; alone: of the tick store."),
-    ] = None,
-    store: Annotated[Path | None, typer.Option("--store", help="Tick store; default: <data_dir>/ticks.")] = None,
-    zone: Annotated[str, typer.Option("--zone", help="Clock of the files: UTC, NY+7, EET, +03:00, a name.")] = "",
-    from_: Annotated[str, typer.Option("--from", help="First day or instant, UTC.")] = "",
-    to: Annotated[str, typer.Option("--to", help="Last day, included, or first instant left out, UTC.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Most ticks per file; 0: all.")] = 0,
+    config: options.Config = None,
+    ticks: options.Ticks = None,
+    symbol: options.Symbols = None,
+    store: options.Store = None,
+    zone: options.Zone = "",
+    from_: options.From = "",
+    to: options.To = "",
+    limit: options.Limit = 0,
     bar_path: Annotated[
         str,
         typer.Option("--bar-path", help="What comes first in a bar: direction, ohlc, olhc, or both in two runs."),
     ] = "direction",
-    strategy: Annotated[str, typer.Option("--strategy", help="Rule strategy that decides.")] = "",
-    strategy_file: Annotated[str, typer.Option("--strategy-file", help="Python file with strategies of yours.")] = "",
+    strategy: options.StrategyName = "",
+    strategy_file: options.StrategyFile = "",
     param: Annotated[list[str] | None, typer.Option("--param", "-p", help="Its parameter, name=value.")] = None,
     bundle: Annotated[Path | None, typer.Option("--bundle", help="Model archive that decides instead.")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Who signed it; default: <data_dir>/keys/trainer.pub.")] = None,
-    changes: Annotated[list[str] | None, typer.Option("--set", help="Config key, section.key=value.")] = None,
+    changes: options.Changes = None,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Settings you tried, for the deflated Sharpe.")] = 1,
-    max_gap: Annotated[
-        float, typer.Option("--max-gap", min=0.0, help="Longest hole in an open market, hours; 0: any.")
-    ] = 96.0,
+    max_gap: options.MaxGap = 96.0,
     careful: Annotated[bool, typer.Option("--careful", help="Walk every step, pass over none: slower, the same.")] = False,
     out_dir: Annotated[Path, typer.Option("--out", help="Where the run's folder is made.")] = Path("runs"),
     compare: Annotated[
@@ -68,17 +62,14 @@ def backtest(
     if compare is not None:
         _compare(read_run(compare[0]), read_run(compare[1]), out_dir, as_json)
         return
-    if config is None and Path("config.yaml").exists():
-        config = Path("config.yaml")
     if bar_path != BOTH and bar_path not in get_args(BarPath):
         raise ConfigError(f"--bar-path {bar_path}: expected {', '.join(get_args(BarPath))} or {BOTH}")
-    plan = Plan(
-        config=config, files=_files(ticks or [], symbol or [], store, config), zone=zone,
-        window=Window(instant_ns(from_, "--from"), instant_ns(to, "--to", end=True), limit),
-        strategy=strategy, strategy_file=strategy_file, params=tuple(param or ()), bundle=bundle, key=key,
-        changes=tuple(changes or ()), trials=trials, max_gap_h=max_gap, careful=careful,
-        bar_path="direction" if bar_path == BOTH else _as_path(bar_path),
+    plan = options.plan_of(
+        config=config, ticks=ticks, symbol=symbol, store=store, zone=zone, from_=from_, to=to, limit=limit,
+        bar_path="direction" if bar_path == BOTH else bar_path, strategy=strategy, strategy_file=strategy_file,
+        changes=changes, max_gap=max_gap,
     )  # fmt: skip
+    plan = replace(plan, params=tuple(param or ()), bundle=bundle, key=key, trials=trials, careful=careful)
     spinner = (TextColumn("{task.description}"), SpinnerColumn())
     with Progress(*spinner, console=err, transient=True, disable=not err.is_terminal) as progress:
         progress.add_task("reading the data through")
@@ -94,18 +85,6 @@ def backtest(
 def _as_path(text: str) -> BarPath:
     found: BarPath = next(known for known in get_args(BarPath) if known == text)
     return found
-
-
-def _files(
-    ticks: Sequence[Path], symbols: Sequence[str], store: Path | None, config: Path | None
-) -> tuple[tuple[Path, str], ...]:
-    """Return each source with its symbol: files, or folders of the tick store."""
-    if ticks:
-        return tuple(pair_symbols(list(ticks), list(symbols)))
-    if not symbols:
-        return ()
-    folder = store if store is not None else Path(read_all(config)["system"].data_dir) / "ticks"
-    return tuple((stored_folder(folder, symbol), symbol) for symbol in dict.fromkeys(symbols))
 
 
 def _run_into(folder: Path, prepared: Prepared, bar_path: BarPath) -> Result:

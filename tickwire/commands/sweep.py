@@ -23,7 +23,7 @@ from libs.common.stats.significance import deflated_sharpe, period_sharpe
 from libs.common.storage.tables import write_table
 from libs.common.subjects import encode_token
 from tickwire import plan_options as options
-from tickwire.backtest_run import Prepared, _cores, config_text, prepare_run
+from tickwire.backtest_run import Prepared, config_text, cores_of, prepare_run
 from tickwire.console import err, out, print_hint, print_json
 from tickwire.run_folder import REPORT, facts_of, source_sha256, whole_folder, write_run
 from tickwire.study import SAMPLERS, Search, Tried, best_of, identity_of, run_search, study_file
@@ -81,8 +81,8 @@ def sweep(
         bar_path=bar_path, strategy=strategy, strategy_file=strategy_file, changes=changes, max_gap=max_gap,
     )  # fmt: skip
     search = Search(
-        plan, axes_of(param or []), Rules(_one_of(objective, OBJECTIVES, "--objective"), folds, embargo_days),
-        _one_of(sampler, SAMPLERS, "--sampler"), trials, seed,
+        plan, axes_of(param or []), Rules(one_of(objective, OBJECTIVES, "--objective"), folds, embargo_days),
+        one_of(sampler, SAMPLERS, "--sampler"), trials, seed,
     )  # fmt: skip
     pool = pool_for(sweep_config(plan.config, executor), workers)
     with err.status("reading the data through"):
@@ -129,7 +129,7 @@ def check_axes(prepared: Prepared, search: Search) -> None:
         problems = []
         for value in axis.ends:
             try:
-                _cores(changed(prepared, {axis.path: value}))
+                cores_of(changed(prepared, {axis.path: value}))
             except ConfigError as error:
                 problems.append(str(error))
         if len(problems) == len(axis.ends):
@@ -235,7 +235,7 @@ def _parts(prepared: Prepared) -> dict[str, str]:
     }
 
 
-def _one_of(text: str, known: Any, option: str) -> str:
+def one_of(text: str, known: Any, option: str) -> str:
     if text not in known:
         raise ConfigError(f"{option} {text}: expected {', '.join(known)}")
     return text

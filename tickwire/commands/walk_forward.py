@@ -20,9 +20,9 @@ from libs.common.errors import ConfigError, DataError
 from libs.common.runtime.main import code_version
 from services.inference.strategies import make_strategy
 from tickwire import plan_options as options
-from tickwire.backtest_run import Prepared, _environment, _sources, config_text, prepare_run
+from tickwire.backtest_run import Prepared, config_text, environment_of, prepare_run, sources_of
 from tickwire.backtest_sources import Window
-from tickwire.commands.sweep import _one_of, check_axes, sweep_config
+from tickwire.commands.sweep import check_axes, one_of, sweep_config
 from tickwire.console import err, out, print_hint, print_json
 from tickwire.run_folder import REPORT, facts_of, whole_folder, write_run
 from tickwire.sections import read_all
@@ -92,8 +92,8 @@ def walk_forward(
         if not train or not test:
             raise ConfigError("say how long to choose by and how long to trade: --train 30d --test 7d")
         search = Search(
-            plan, axes_of(param or []), Rules(_one_of(objective, OBJECTIVES, "--objective")),
-            _one_of(sampler, SAMPLERS, "--sampler"), trials, seed,
+            plan, axes_of(param or []), Rules(one_of(objective, OBJECTIVES, "--objective")),
+            one_of(sampler, SAMPLERS, "--sampler"), trials, seed,
         )  # fmt: skip
         pool = pool_for(sweep_config(plan.config, executor), workers)
         with err.status("reading the data through"):
@@ -130,7 +130,7 @@ def _times(prepared: Prepared) -> tuple[int, int]:
     """Return when the first and the last tick happened."""
     found = [
         (int(raw.time_ns[0]), int(raw.time_ns[-1]))
-        for source in _sources(prepared, prepared.plan.bar_path).values() for raw in source if len(raw)
+        for source in sources_of(prepared, prepared.plan.bar_path).values() for raw in source if len(raw)
     ]
     if not found:
         raise DataError(prepared.source, "no tick lies in the time that was asked for", remedy="Look at --from and --to")
@@ -157,7 +157,7 @@ def _walk_strategy(
     sections = prepared.sections
     cores = build_cores(sections, strategies=prepared.strategies, calendar=prepared.calendar)
     cores = msgspec.structs.replace(cores, inference=ScheduledInference(sections.inference, schedule))
-    sources: dict[str, Any] = dict(_sources(prepared, prepared.plan.bar_path))
+    sources: dict[str, Any] = dict(sources_of(prepared, prepared.plan.bar_path))
     if len(sources) == 1:
         sources = {symbol: schedule.cut(source) for symbol, source in sources.items()}
     with _progress() as progress:
@@ -188,7 +188,7 @@ def _inside(search: Search, window: Stretch) -> Search:
 
 def _walk_models(prepared: Prepared) -> tuple[Result, dict[str, Any]]:
     plan = prepared.plan
-    trainer = read_all(plan.config, _environment(plan.changes))["trainer"]
+    trainer = read_all(plan.config, environment_of(plan.changes))["trainer"]
     with _progress() as progress:
         task = progress.add_task("training and trading", total=prepared.ticks or None)
         whole, trainings, served = run_models(prepared, trainer, lambda seen: progress.update(task, completed=seen))

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from libs.common import subjects
-from libs.common.bus.protocol import Delivered, ReaderCounts, opened
+from libs.common.bus.protocol import Delivered, ReaderCounts, one_by_one, opened
 from libs.common.bus.sequencing import Joiner, Ring
 from libs.common.bus.streams import COMMANDS, COMMANDS_SEEN, Delivery, delivery_of, stream_of
 from libs.common.codec import Codec, encode
@@ -129,13 +129,8 @@ class MemoryBus:
     async def deliveries(
         self, patterns: Sequence[str], *, after: Mapping[str, int] | None = None, from_start: bool = True
     ) -> AsyncIterator[Delivered]:
-        reader = await self.reader(patterns, after=after, from_start=from_start)
-        try:
-            while True:
-                for delivered in await reader.batch():
-                    yield delivered
-        finally:
-            await reader.close()
+        async for delivered in one_by_one(await self.reader(patterns, after=after, from_start=from_start)):
+            yield delivered
 
     async def last(self, subject: str) -> Message | None:
         stored = self.server.stored(subject)

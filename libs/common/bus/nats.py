@@ -19,7 +19,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, ObjectStoreCon
 from nats.micro.service import ServiceConfig
 
 from libs.common import subjects
-from libs.common.bus.protocol import Delivered, ReaderCounts, opened
+from libs.common.bus.protocol import Delivered, ReaderCounts, one_by_one, opened
 from libs.common.bus.sequencing import KEEP_S, Joiner, Ring
 from libs.common.bus.streams import (
     COMMANDS,
@@ -322,13 +322,8 @@ class NatsBus:
     async def deliveries(
         self, patterns: Sequence[str], *, after: Mapping[str, int] | None = None, from_start: bool = True
     ) -> AsyncIterator[Delivered]:
-        reader = await self.reader(patterns, after=after, from_start=from_start)
-        try:
-            while True:
-                for delivered in await reader.batch():
-                    yield delivered
-        finally:
-            await reader.close()
+        async for delivered in one_by_one(await self.reader(patterns, after=after, from_start=from_start)):
+            yield delivered
 
     async def on_message(self, pattern: str, callback: Callable[[str, bytes], None]) -> None:
         """Hear a pattern at core speed without any guarantee (for observers)."""

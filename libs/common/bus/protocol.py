@@ -74,6 +74,16 @@ class Reader(Protocol):
     async def close(self) -> None: ...
 
 
+async def one_by_one(reader: Reader) -> AsyncIterator[Delivered]:
+    """Yield what a reader hears, one message at a time; the reader is closed with the iterator."""
+    try:
+        while True:
+            for delivered in await reader.batch():
+                yield delivered
+    finally:
+        await reader.close()
+
+
 class Bus(Protocol):
     """Publishes messages and hears them."""
 

@@ -68,11 +68,6 @@ def first_refusal(checks: tuple[Check, ...], question: Question) -> int:
     return OK
 
 
-def is_session_open(ledger: Ledger, symbol: str, ts_ns: int) -> bool:
-    """Tell whether the symbol trades at this time."""
-    return ledger.symbols[symbol].is_open(ledger.clock, ts_ns)
-
-
 def symbol_is_known(q: Question) -> int:
     return OK if q.request.symbol in q.ledger.symbols else mt5.TRADE_RETCODE_INVALID
 

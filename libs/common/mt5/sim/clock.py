@@ -3,19 +3,12 @@
 import re
 from collections.abc import Iterable
 
-from libs.common.trading.sessions import (
-    SECONDS_PER_DAY,
-    SECONDS_PER_HOUR,
-    SERVER_LEAD_S,
-    london_offset_s,
-    ny_offset_s,
-    week_day,
-)
+from libs.common.mt5.server_zone import parse_zone
+from libs.common.trading.sessions import SECONDS_PER_DAY, SECONDS_PER_HOUR, week_day
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 _HOUR_NS = SECONDS_PER_HOUR * NS_PER_S
-_EET_LEAD_S = 2 * SECONDS_PER_HOUR
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WINDOW = re.compile(r"^([a-z]{3})(?:-([a-z]{3}))? (\d\d):(\d\d)(?::(\d\d))?-(\d\d):(\d\d)(?::(\d\d))?$")
 
@@ -30,8 +23,7 @@ class ServerClock:
     """
 
     def __init__(self, zone: str) -> None:
-        self._zone = zone
-        self._fixed_s = int(zone.removeprefix("UTC") or 0) * SECONDS_PER_HOUR if zone.startswith("UTC") else 0
+        self._zone = parse_zone(zone.removeprefix("UTC") or zone)
         self._hour, self._hour_offset_s = -1, 0
         self._server_hour, self._server_hour_offset_s = -1, 0
 
@@ -40,16 +32,8 @@ class ServerClock:
         # Clocks change at whole hours of UTC only, and most questions are about one hour again and again.
         hour = ts_ns // _HOUR_NS
         if hour != self._hour:
-            self._hour, self._hour_offset_s = hour, self._rule_s(ts_ns)
+            self._hour, self._hour_offset_s = hour, self._zone.offset_s(ts_ns)
         return self._hour_offset_s
-
-    def _rule_s(self, ts_ns: int) -> int:
-        if self._zone == "NY+7":
-            return ny_offset_s(ts_ns) + SERVER_LEAD_S
-        if self._zone == "EET":
-            # All of Europe changes its clocks in the same instant.
-            return london_offset_s(ts_ns) + _EET_LEAD_S
-        return self._fixed_s
 
     def msc(self, ts_ns: int) -> int:
         """Return the server's wall clock as if it were UTC, milliseconds."""
@@ -65,10 +49,10 @@ class ServerClock:
         return (server_s - self._server_hour_offset_s) * NS_PER_S
 
     def _inverse_ns(self, server_s: int) -> int:
-        guess_ns = (server_s - self._rule_s(server_s * NS_PER_S)) * NS_PER_S
+        guess_ns = (server_s - self._zone.offset_s(server_s * NS_PER_S)) * NS_PER_S
         for around_ns in (guess_ns - 6 * _HOUR_NS, guess_ns + 6 * _HOUR_NS):
-            ts_ns = (server_s - self._rule_s(around_ns)) * NS_PER_S
-            if self._rule_s(ts_ns) == self._rule_s(around_ns):
+            ts_ns = (server_s - self._zone.offset_s(around_ns)) * NS_PER_S
+            if self._zone.offset_s(ts_ns) == self._zone.offset_s(around_ns):
                 return ts_ns
         return guess_ns
 

@@ -245,11 +245,6 @@ class Ledger:
             self._margin = self.round_ccy(sum(self.symbols[symbol].margin_now() for symbol in names))
         return self._margin
 
-    def margin_level_pct(self) -> float:
-        """Return equity in percent of the margin; 0.0 without margin."""
-        margin = self.margin()
-        return self.equity() / margin * 100.0 if margin > 0.0 else 0.0
-
     def is_margin_call(self) -> bool:
         """Tell whether the account has fallen to the margin-call level."""
         settings, margin = self.settings, self.margin()
