@@ -127,7 +127,7 @@ class Engine:
             )
         elif isinstance(message, Alert) and message.name == STRATEGY_FAILED:
             raise DataError("strategy", message.detail)
-        self._record.note(service, message, step)
+        self._record.note(message, step)
 
 
 class _Chunk:

@@ -17,6 +17,24 @@ Witness = Callable[[str, Message, int], None]
 """Told of everything a core says: by whom, what, in which step."""
 
 
+class _Seat:
+    """One core with its clock and its handlers."""
+
+    __slots__ = ("clock_ns", "core", "handlers", "name", "perform")
+
+    def __init__(self, name: str, core: Core, perform: Performer | None) -> None:
+        self.name, self.core, self.perform = name, core, perform
+        self.clock_ns = 0
+        self.handlers: dict[type[Message], Handler] = {}
+
+    def handler(self, kind: type[Message]) -> Handler:
+        """Return the core's method for a message type."""
+        found = self.handlers.get(kind)
+        if found is None:
+            found = self.handlers[kind] = getattr(self.core, handler_name(kind))
+        return found
+
+
 class Exchange:
     """Hands every message to the cores that hear it, each at its own event time.
 
@@ -30,12 +48,9 @@ class Exchange:
     def __init__(
         self, cores: Mapping[str, Core], performers: Mapping[str, Performer], witness: Witness
     ) -> None:
-        self._cores = dict(cores)
-        self._performers = dict(performers)
+        self._seats = {name: _Seat(name, core, performers.get(name)) for name, core in cores.items()}
         self._witness = witness
-        self._clocks_ns = dict.fromkeys(self._cores, 0)
-        self._hearers: dict[tuple[type[Message], str], tuple[str, ...]] = {}
-        self._handlers: dict[tuple[str, type[Message]], Handler] = {}
+        self._hearers: dict[type[Message], dict[str, tuple[_Seat, ...]]] = {}
         self._queue: deque[Message] = deque()
         self.step = 0
 
@@ -46,15 +61,7 @@ class Exchange:
 
     def hand(self, name: str, message: Message) -> None:
         """Hand one message to one core; its effects are performed and answered before anything else is handled."""
-        clocks_ns = self._clocks_ns
-        clocks_ns[name] = max(clocks_ns[name], message.ts_event_ns)
-        said = self._handler(name, type(message))(message, clocks_ns[name])
-        asked = self._take(name, said) if said else None
-        while asked:
-            result = self._performers[name](asked.pop(0))
-            said = self._handler(name, type(result))(result, clocks_ns[name])
-            if said:
-                asked += self._take(name, said)
+        self._serve(self._seats[name], message)
 
     def say(self, name: str, message: Message) -> None:
         """Queue what a service said by another way than through ``hand``."""
@@ -66,37 +73,40 @@ class Exchange:
         queue = self._queue
         while queue:
             message = queue.popleft()
-            for name in self._hearers_of(message):
-                self.hand(name, message)
+            for seat in self._hearers_of(message):
+                self._serve(seat, message)
 
-    def now_ns(self, name: str) -> int:
-        """Return how late it is for a service, ns UTC."""
-        return self._clocks_ns[name]
+    def _serve(self, seat: _Seat, message: Message) -> None:
+        seat.clock_ns = max(seat.clock_ns, message.ts_event_ns)
+        said = seat.handler(type(message))(message, seat.clock_ns)
+        if not said:
+            return
+        asked = self._take(seat, said)
+        while asked:
+            assert seat.perform is not None, f"{seat.name} asks for an effect that nobody performs"
+            result = seat.perform(asked.pop(0))
+            said = seat.handler(type(result))(result, seat.clock_ns)
+            if said:
+                asked += self._take(seat, said)
 
-    def _handler(self, name: str, kind: type[Message]) -> Handler:
-        handler = self._handlers.get((name, kind))
-        if handler is None:
-            handler = self._handlers[name, kind] = getattr(self._cores[name], handler_name(kind))
-        return handler
-
-    def _take(self, name: str, said: tuple[Message, ...]) -> list[Effect]:
+    def _take(self, seat: _Seat, said: tuple[Message, ...]) -> list[Effect]:
         """Pass on what was said and return the effects asked for."""
         asked = []
         for message in said:
             if isinstance(message, Effect):
                 asked.append(message)
             else:
-                self._witness(name, message, self.step)
+                self._witness(seat.name, message, self.step)
                 self._queue.append(message)
         return asked
 
-    def _hearers_of(self, message: Message) -> tuple[str, ...]:
-        subject = subject_of(message)
-        key = (type(message), subject)
-        found = self._hearers.get(key)
+    def _hearers_of(self, message: Message) -> tuple[_Seat, ...]:
+        kind, subject = type(message), subject_of(message)
+        known = self._hearers.setdefault(kind, {})
+        found = known.get(subject)
         if found is None:
-            found = self._hearers[key] = tuple(
-                name for name, core in self._cores.items() if _hears(core, subject, type(message))
+            found = known[subject] = tuple(
+                seat for seat in self._seats.values() if _hears(seat.core, subject, kind)
             )
         return found
 

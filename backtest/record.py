@@ -43,9 +43,9 @@ class Record:
 
     def __init__(self, *, keep_everything: bool = False) -> None:
         self._kept = frozenset((*EVENT_KINDS, *(MORE_KINDS if keep_everything else ())))
+        self._counted: dict[type[Message], int] = {}
         self.messages: list[tuple[int, Message]] = []
         self.equity: list[tuple[int, float, float]] = []
-        self.counts: Counter[str] = Counter()
         self.samples: dict[str, RowSample] = {}
         self.rows = 0
         self.ticks = 0
@@ -58,15 +58,19 @@ class Record:
         sample.add(time_ns, values)
         self.rows += len(time_ns)
 
-    def note(self, service: str, message: Message, step: int) -> None:
+    def note(self, message: Message, step: int) -> None:
         """Take in one message a core said in a step."""
         kind = type(message)
-        self.counts[kind.__name__] += 1
-        if kind is AccountSnapshot:
-            assert isinstance(message, AccountSnapshot)
-            self.equity.append((message.ts_event_ns, message.equity_ccy, message.balance_ccy))
-        if kind in self._kept or (kind is Prediction and message.side is not None):  # type: ignore[attr-defined]
+        self._counted[kind] = self._counted.get(kind, 0) + 1
+        if kind in self._kept or (isinstance(message, Prediction) and message.side is not None):
             self.messages.append((step, message))
+        if isinstance(message, AccountSnapshot):
+            self.equity.append((message.ts_event_ns, message.equity_ccy, message.balance_ccy))
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many messages of each type were said, by its name."""
+        return Counter({kind.__name__: count for kind, count in self._counted.items()})
 
     def stepped(self) -> Iterator[Message]:
         """Yield every message kept, with the step it was said in."""

@@ -112,11 +112,13 @@ def keep_no_journal(effect: Effect) -> EffectResult:
     ------
     TypeError : for an effect only an external broker calls for
     """
-    stamp: dict[str, Any] = {
-        name: getattr(effect, name) for name in ("ts_event_ns", "ts_init_ns", "effect_id")
-    }
     if isinstance(effect, RecordIntent):
-        return IntentRecorded(order_id=effect.order_id, new=True, state="", **stamp)
+        return IntentRecorded(
+            ts_event_ns=effect.ts_event_ns, ts_init_ns=effect.ts_init_ns, effect_id=effect.effect_id,
+            order_id=effect.order_id, new=True, state="",
+        )
     if isinstance(effect, RecordStates):
-        return StatesRecorded(**stamp)
+        return StatesRecorded(
+            ts_event_ns=effect.ts_event_ns, ts_init_ns=effect.ts_init_ns, effect_id=effect.effect_id
+        )
     raise TypeError(f"a simulated terminal needs no {type(effect).__name__}")

@@ -11,7 +11,7 @@ from services.executor.state import ActiveOrder, ExecutorState, OwnPosition
 def refusal_of(
     order: ActiveOrder,
     state: ExecutorState,
-    own_positions: Sequence[BrokerPosition],
+    position: BrokerPosition | None,
     instruments: Mapping[str, Instrument],
     now_ns: int,
 ) -> str:
@@ -19,7 +19,7 @@ def refusal_of(
 
     Parameters
     ----------
-    own_positions : our open positions in the order's symbol, as the broker has them; looked at for reductions only
+    position : for a reduction: the position of ours that it means, see ``position_to_reduce``
 
     Returns
     -------
@@ -35,12 +35,11 @@ def refusal_of(
         return "invalid_volume"
     if order.purpose is OrderPurpose.OPEN:
         return "halted" if state.halted else ""
-    return _reduce_refusal(order, state, own_positions)
+    return _reduce_refusal(order, state, position)
 
 
-def _reduce_refusal(order: ActiveOrder, state: ExecutorState, own_positions: Sequence[BrokerPosition]) -> str:
+def _reduce_refusal(order: ActiveOrder, state: ExecutorState, position: BrokerPosition | None) -> str:
     """A reduction must name a position of ours and be unable to become anything else."""
-    position = position_to_reduce(order, own_positions)
     if position is None:
         return "nothing_to_reduce"
     own = state.positions.get(position.position_id)
@@ -60,7 +59,8 @@ def open_lots(position: BrokerPosition, own: OwnPosition | None) -> float:
 
 def position_to_reduce(order: ActiveOrder, own_positions: Sequence[BrokerPosition]) -> BrokerPosition | None:
     """Return the position a reduction means; without a name only a single one leaves no choice."""
-    found = [position for position in own_positions if order.position_id in (0, position.position_id)]
+    wanted = order.position_id
+    found = [position for position in own_positions if not wanted or position.position_id == wanted]
     return found[0] if len(found) == 1 else None
 
 

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from libs.common.core import EffectResult, Route, Stage, Timer
-from libs.common.ids import derived_id, magic_of
+from libs.common.ids import magic_of
 from libs.common.messages.base import Message
 from libs.common.messages.control import Flatten, Halt, Resume, Severity
 from libs.common.messages.market import TickBlock
@@ -79,6 +79,8 @@ class ExecutorCore:
         self._instruments = dict(instruments)
         self._desk = desk
         self._verifier = verifier
+        self._answer_timeout_ns = round(config.answer_timeout_s * _NS_PER_S)
+        self._account_every_ns = round(config.account_every_s * _NS_PER_S)
         self._become(ExecutorState())
 
     # What is heard ---------------------------------------------------------------------------------------------
@@ -159,7 +161,7 @@ class ExecutorCore:
         else:
             self._ledger.recorded(order)
             self._state.journal_broken = False
-            refusal = self._refusal(order, now_ns)
+            refusal = refusal_of(order, self._state, self._position_of(order), self._instruments, now_ns)
             if refusal:
                 self._ledger.refuse(order, refusal, turn)
             else:
@@ -278,41 +280,37 @@ class ExecutorCore:
 
     def _take_up(self, order: ActiveOrder, turn: Turn) -> None:
         """Enter an order and have its intent recorded, or refuse it."""
-        refusal = self._refusal(order, turn.now_ns)
+        position = self._position_of(order)
+        refusal = refusal_of(order, self._state, position, self._instruments, turn.now_ns)
         self._ledger.enter(order)
         if refusal:
             self._ledger.refuse(order, refusal, turn)
             return
-        if order.purpose is OrderPurpose.REDUCE:
-            self._ledger.reserve(self._position_of(order).position_id, order)
+        if position is not None:
+            self._ledger.reserve(position.position_id, order)
+        order.request = self._request(order, 0 if position is None else position.ticket)
         turn.say(RecordIntent(
-            ts_event_ns=turn.now_ns, ts_init_ns=turn.now_ns, effect_id=derived_id("intent", order.order_id),
+            ts_event_ns=turn.now_ns, ts_init_ns=turn.now_ns, effect_id=f"intent:{order.order_id}",
             order_id=order.order_id, magic=order.magic, account=self._account, symbol=order.symbol,
-            request=self._request(order),
+            request=order.request,
         ))
 
-    def _refusal(self, order: ActiveOrder, now_ns: int) -> str:
-        positions = self._own_positions(order.symbol) if order.purpose is OrderPurpose.REDUCE else ()
-        return refusal_of(order, self._state, positions, self._instruments, now_ns)
+    def _position_of(self, order: ActiveOrder) -> BrokerPosition | None:
+        """Return the position of ours that a reduction means; ``None`` for an order that opens."""
+        if order.purpose is OrderPurpose.OPEN:
+            return None
+        return position_to_reduce(order, self._own_positions(order.symbol))
 
-    def _position_of(self, order: ActiveOrder) -> BrokerPosition:
-        """Return the position a reduction that was let pass means."""
-        position = position_to_reduce(order, self._own_positions(order.symbol))
-        assert position is not None, f"order {order.order_id} was let pass without a position"
-        return position
-
-    def _request(self, order: ActiveOrder) -> dict[str, object]:
-        ticket = self._position_of(order).ticket if order.purpose is OrderPurpose.REDUCE else 0
+    def _request(self, order: ActiveOrder, position_ticket: int) -> dict[str, Any]:
         return market_order(
             order_id=order.order_id, magic=order.magic, symbol=order.symbol, side=order.side,
             volume_lots=order.lots, price=order.price, sl=order.sl, tp=order.tp,
-            deviation_points=order.deviation_points, filling=self._config.filling, position_ticket=ticket,
+            deviation_points=order.deviation_points, filling=self._config.filling, position_ticket=position_ticket,
         )
 
     def _send(self, order: ActiveOrder, turn: Turn) -> None:
-        request = self._request(order)
         self._ledger.sent(order, turn)
-        self._hand_over(self._desk.send(order.order_id, request, turn.now_ns), turn)
+        self._hand_over(self._desk.send(order.order_id, order.request, turn.now_ns), turn)
 
     def _hand_over(self, handed: Handed, turn: Turn) -> None:
         self._take_events(handed.events, turn)
@@ -398,7 +396,7 @@ class ExecutorCore:
         return turn.outputs()
 
     def _doubt_what_waits_too_long(self, turn: Turn) -> None:
-        limit_ns = round(self._config.answer_timeout_s * _NS_PER_S)
+        limit_ns = self._answer_timeout_ns
         late = [
             order for order in self._state.active.values()
             if order.state is OrderState.SENT and turn.now_ns - order.sent_ns >= limit_ns
@@ -406,13 +404,12 @@ class ExecutorCore:
         for order in late:
             said = "no answer" if order.answer is None else "an answer but no deal"
             self._ledger.doubt(order, f"{said} within {self._config.answer_timeout_s:g} s", turn)
-        for key, change in list(self._state.moving.items()):
-            if turn.now_ns - change.sent_ns >= limit_ns:
-                self._ledger.forget_move(key)
+        for key in [key for key, change in self._state.moving.items() if turn.now_ns - change.sent_ns >= limit_ns]:
+            self._ledger.forget_move(key)
 
     def _look_if_needed(self, turn: Turn) -> None:
         state = self._state
-        if state.looking or turn.now_ns < state.next_look_ns:
+        if state.looking or turn.now_ns < state.next_look_ns or (self._desk.tells_by_itself and not state.active):
             return
         in_doubt = [order for order in state.active.values() if order.state is OrderState.UNKNOWN]
         if self._desk.tells_by_itself and not in_doubt:
@@ -439,7 +436,7 @@ class ExecutorCore:
 
     def _tell_account(self, turn: Turn) -> None:
         sent_ns = self._state.account_sent_ns
-        due = sent_ns is None or turn.now_ns - sent_ns >= round(self._config.account_every_s * _NS_PER_S)
+        due = sent_ns is None or turn.now_ns - sent_ns >= self._account_every_ns
         if not due and not turn.account_changed:
             return
         account = self._desk.account(turn.now_ns)
@@ -451,6 +448,8 @@ class ExecutorCore:
         turn.say(account_snapshot(self._account, account, positions, self._state, turn.now_ns))
 
     def _report_foreign(self, positions: tuple[BrokerPosition, ...], turn: Turn) -> None:
+        if not positions and not self._state.foreign:
+            return
         foreign = foreign_positions(positions, self._state, self._config.namespace)
         for position_id, position in foreign.items():
             if position_id not in self._state.foreign:

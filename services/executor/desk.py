@@ -15,6 +15,9 @@ from libs.common.mt5 import constants as mt5
 from libs.common.mt5.results import AccountInfo, OrderSendResult, TradeDeal, TradeOrder, TradePosition
 from libs.common.mt5.retcodes import outcome_of
 from libs.common.mt5.sim.events import RequestAnswered, TerminalEvent
+from libs.common.mt5.sim.settings import TerminalSettings
+from libs.common.mt5.sim.state import OpenPosition
+from libs.common.mt5.sim.terminal import Figures
 from services.executor.broker import (
     Answer,
     BrokerAccount,
@@ -99,15 +102,20 @@ class Terminal(Protocol):
 
     def utc_ns(self, server_msc: int) -> int: ...
 
-    def positions_get(self) -> tuple[TradePosition, ...]: ...
-
     def orders_get(self) -> tuple[TradeOrder, ...]: ...
 
     def history_orders_get(self, date_from: int, date_to: int, /) -> tuple[TradeOrder, ...]: ...
 
     def history_deals_get(self, date_from: int, date_to: int, /) -> tuple[TradeDeal, ...]: ...
 
-    def account_info(self) -> AccountInfo: ...
+    @property
+    def settings(self) -> TerminalSettings: ...
+
+    def figures(self) -> Figures: ...
+
+    def held(self) -> list[tuple[OpenPosition, float]]: ...
+
+    def server_ns(self, ts_ns: int) -> int: ...
 
     def snapshot(self) -> bytes: ...
 
@@ -126,8 +134,12 @@ class SimulatedDesk:
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
-        self._account: tuple[int, AccountInfo] | None = None
-        self._positions: tuple[int, tuple[BrokerPosition, ...]] | None = None
+        settings = terminal.settings
+        self._currency, self._hedging = settings.currency, settings.hedging
+        # The package gives whole numbers only.
+        self._leverage = float(round(settings.leverage))
+        self._figures: tuple[int, Figures] = (-1, Figures(0.0, 0.0, 0.0, 0.0))
+        self._positions: tuple[int, tuple[BrokerPosition, ...]] = (-1, ())
 
     def advance(self, block: TickBlock, now_ns: int) -> Handed:
         return Handed(events=self._translate(self._terminal.advance(block)))
@@ -158,22 +170,32 @@ class SimulatedDesk:
         """Nothing to remember: the terminal is right here."""
 
     def account(self, now_ns: int) -> BrokerAccount:
-        changes, terminal = self._terminal.changes, self._terminal
-        if self._account is None or self._account[0] != changes:
-            self._account = changes, terminal.account_info()
-        return account_record(
-            self._account[1], now_ns, terminal.day_start_equity_ccy, terminal.peak_equity_ccy
+        terminal = self._terminal
+        if self._figures[0] != terminal.changes:
+            self._figures = terminal.changes, terminal.figures()
+        figures = self._figures[1]
+        return BrokerAccount(
+            as_of_ns=now_ns, currency=self._currency, hedging=self._hedging, leverage=self._leverage,
+            balance_ccy=figures.balance_ccy, equity_ccy=figures.equity_ccy, margin_ccy=figures.margin_ccy,
+            margin_free_ccy=figures.margin_free_ccy, day_start_equity_ccy=terminal.day_start_equity_ccy,
+            peak_equity_ccy=terminal.peak_equity_ccy,
         )
 
     def positions(self) -> tuple[BrokerPosition, ...]:
         # Asked several times a turn, and a new record of every position each time would be most of an order's cost.
         changes = self._terminal.changes
-        if self._positions is None or self._positions[0] != changes:
-            self._positions = changes, tuple(
-                position_record(position, self._terminal.utc_ns(position.time_msc))
-                for position in self._terminal.positions_get()
-            )
+        if self._positions[0] != changes:
+            self._positions = changes, tuple([self._record(*held) for held in self._terminal.held()])
         return self._positions[1]
+
+    def _record(self, position: OpenPosition, profit_ccy: float) -> BrokerPosition:
+        """Say what ``position_record`` would say of it, without the package's tuple in between."""
+        return BrokerPosition(
+            position_id=position.identifier, ticket=position.ticket, symbol=position.symbol,
+            side=Side.BUY if position.sign > 0 else Side.SELL, volume_lots=position.volume_lots,
+            price_open=position.price_open, sl=position.sl, tp=position.tp, magic=position.magic,
+            opened_ns=self._terminal.server_ns(position.opened_ns), profit_ccy=profit_ccy, swap_ccy=position.swap_ccy,
+        )
 
     def snapshot(self) -> bytes:
         return self._terminal.snapshot()
@@ -184,13 +206,13 @@ class SimulatedDesk:
     def _translate(self, events: tuple[TerminalEvent, ...]) -> tuple[DeskEvent, ...]:
         if not events:
             return ()
-        return tuple(
-            answer_record(event.request_key, event.result, event.ts_ns)
-            if isinstance(event, RequestAnswered)
-            else deal_record(event.deal, event.ts_ns)
-            for event in events
-            if isinstance(event, RequestAnswered) or event.deal.type in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL)
-        )
+        told: list[DeskEvent] = []
+        for event in events:
+            if isinstance(event, RequestAnswered):
+                told.append(answer_record(event.request_key, event.result, event.ts_ns))
+            elif event.deal.type in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL):
+                told.append(deal_record(event.deal, event.ts_ns))
+        return tuple(told)
 
 
 class ExternalDesk:

@@ -1,5 +1,7 @@
 """Orders and deals: every answer, deal and finding moved through the transition table, once."""
 
+from typing import Any
+
 from libs.common.messages.control import Severity
 from libs.common.messages.orders import (
     OrderFilled,
@@ -263,15 +265,17 @@ class Ledger:
             f"{order.filled_lots:g} lots at {price:.10g}", turn,
         )
         # In points to a thousandth: the rest is the dust of binary prices.
-        point = self._instruments[order.symbol].point
-        slippage_points = round(order.side.sign * (price - order.price) / point, 3)
-        partly = OrderPartiallyFilled(
-            ts_event_ns=ts_ns, ts_init_ns=turn.now_ns, order_id=order.order_id, account=self._account,
-            symbol=order.symbol, side=order.side, volume_lots=order.filled_lots, asked_lots=order.lots, price=price,
-            deal=order.deal, position_id=order.filled_position_id, slippage_points=slippage_points,
-            commission_ccy=order.commission_ccy,
-        )
-        turn.say(_as_filled(partly) if whole else partly)
+        slippage = order.side.sign * (price - order.price) / self._instruments[order.symbol].point
+        told: dict[str, Any] = {
+            "ts_event_ns": ts_ns, "ts_init_ns": turn.now_ns, "order_id": order.order_id, "account": self._account,
+            "symbol": order.symbol, "side": order.side, "price": price, "deal": order.deal,
+            "position_id": order.filled_position_id, "slippage_points": round(slippage, 3),
+            "commission_ccy": order.commission_ccy,
+        }
+        if whole:
+            turn.say(OrderFilled(volume_lots=order.lots, **told))
+        else:
+            turn.say(OrderPartiallyFilled(volume_lots=order.filled_lots, asked_lots=order.lots, **told))
 
     def _resolve(
         self, order: ActiveOrder, happening: Happening, volume_lots: float, evidence: str, turn: Turn
@@ -347,13 +351,3 @@ class Ledger:
 
 def _says_no(answer: Answer) -> bool:
     return answer.verdict in ("rejected", "retry_safe")
-
-
-def _as_filled(partly: OrderPartiallyFilled) -> OrderFilled:
-    """Say the same of an order that was executed whole."""
-    return OrderFilled(
-        ts_event_ns=partly.ts_event_ns, ts_init_ns=partly.ts_init_ns, order_id=partly.order_id,
-        account=partly.account, symbol=partly.symbol, side=partly.side, volume_lots=partly.asked_lots,
-        price=partly.price, deal=partly.deal, position_id=partly.position_id,
-        slippage_points=partly.slippage_points, commission_ccy=partly.commission_ccy,
-    )

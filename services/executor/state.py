@@ -1,5 +1,7 @@
 """Everything the executor's core remembers; its snapshot is exactly this."""
 
+from typing import Any
+
 import msgspec
 
 from libs.common.messages.market import Side
@@ -17,6 +19,7 @@ class ActiveOrder(msgspec.Struct, kw_only=True, gc=False):
     expires_ns : not sent at or after this time; 0 for our own closing orders, which do not expire
     position_id : the position it reduces; 0 for none
     cause : ``approved``, ``horizon`` or ``flatten``
+    request : what the broker is asked, exactly as its intent was recorded; empty before that
     filled_lots, filled_value, commission_ccy : sums over its deals (value: lots times price)
     """
 
@@ -34,6 +37,7 @@ class ActiveOrder(msgspec.Struct, kw_only=True, gc=False):
     horizon_s: int
     expires_ns: int
     cause: str = "approved"
+    request: dict[str, Any] = {}
     state: OrderState = OrderState.APPROVED
     sent_ns: int = 0
     doubt_ns: int = 0

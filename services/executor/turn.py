@@ -1,7 +1,6 @@
 """What one input of the core leads to, collected while it is handled."""
 
 from libs.common.core import Effect
-from libs.common.ids import derived_id
 from libs.common.messages.base import Message
 from libs.common.messages.control import Alert, Severity
 from services.executor.effects import RecordStates, StateChange
@@ -43,8 +42,8 @@ class Turn:
         return (*self._said, self._record_states())
 
     def _record_states(self) -> Effect:
-        cause = [part for change in self._changes for part in (change.order_id, change.state)]
+        # No order is twice in one state, so its changes name the effect.
+        cause = ",".join([f"{change.order_id}={change.state}" for change in self._changes])
         return RecordStates(
-            ts_event_ns=self.now_ns, ts_init_ns=self.now_ns, effect_id=derived_id("states", *cause),
-            changes=tuple(self._changes),
+            ts_event_ns=self.now_ns, ts_init_ns=self.now_ns, effect_id=f"states:{cause}", changes=tuple(self._changes)
         )

@@ -118,6 +118,13 @@ def magic_key(magic: int) -> int:
     return magic & ((1 << _MAGIC_KEY_BITS) - 1)
 
 
+def _by_symbol(positions: tuple[Position, ...]) -> dict[str, tuple[Position, ...]]:
+    found: dict[str, list[Position]] = {}
+    for position in positions:
+        found.setdefault(position.symbol, []).append(position)
+    return {symbol: tuple(held) for symbol, held in found.items()}
+
+
 def order_key(order_id: str) -> int:
     """Return the part of an order id that its magic number carries."""
     return int(order_id[: _MAGIC_KEY_BITS // 4], 16)
@@ -136,6 +143,8 @@ class Book:
         self.state = BookState()
         self._indexed: list[RecentOrder] | None = None
         self._index: dict[str, int] = {}
+        self._sorted_account: AccountSnapshot | None = None
+        self._sorted: dict[str, tuple[Position, ...]] = {}
 
     def rates_for(self, instrument: Instrument) -> dict[str, Rate]:
         """Return what currencies are worth in account currency, from the last usable quotes.
@@ -200,19 +209,29 @@ class Book:
         ----------
         added, added_lots : an order to count as filled
         """
-        lots = {Side.BUY: 0.0, Side.SELL: 0.0}
+        bought = sold = own_unknown = 0.0
         for position in self.positions(symbol):
-            lots[position.side] += position.volume_lots
-        own_unknown = 0.0
+            if position.side is Side.BUY:
+                bought += position.volume_lots
+            else:
+                sold += position.volume_lots
         for order in self.state.orders.values():
             if order.symbol == symbol and self._may_add_risk(order):
-                lots[order.side] += order.volume_lots
+                if order.side is Side.BUY:
+                    bought += order.volume_lots
+                else:
+                    sold += order.volume_lots
                 own_unknown += order.volume_lots if order.stage == "unknown" else 0.0
-        reported = self.state.account.unknown_lots.get(symbol, 0.0) if self.state.account else 0.0
-        doubtful = max(abs(reported) - own_unknown, 0.0)
         if added is not None:
-            lots[added] += added_lots
-        return max(lots.values()) + doubtful
+            bought, sold = (bought + added_lots, sold) if added is Side.BUY else (bought, sold + added_lots)
+        return max(bought, sold) + self._doubtful_lots(symbol, own_unknown)
+
+    def _doubtful_lots(self, symbol: str, own_unknown: float) -> float:
+        """Return the volume in doubt that the executor reports beyond what we count ourselves, lots."""
+        account = self.state.account
+        if account is None or not account.unknown_lots:
+            return 0.0
+        return max(abs(account.unknown_lots.get(symbol, 0.0)) - own_unknown, 0.0)
 
     def _may_add_risk(self, order: OpenOrder) -> bool:
         if order.purpose is OrderPurpose.REDUCE:
@@ -236,8 +255,12 @@ class Book:
         account = self.state.account
         names = {order.symbol for order in self.state.orders.values()}
         if account is not None:
-            names |= {position.symbol for position in account.positions} | set(account.unknown_lots)
+            names.update([position.symbol for position in account.positions], account.unknown_lots)
         return sorted(names)
+
+    def exposures_x(self) -> dict[str, float | None]:
+        """Return the worst-case notional of every exposed symbol, in multiples of equity; ``None``: cannot be valued."""
+        return {symbol: self.exposure_x(symbol) for symbol in self.exposed_symbols()}
 
     def exposure_x(self, symbol: str, added: Side | None = None, added_lots: float = 0.0) -> float | None:
         """Return a symbol's worst-case notional in multiples of equity, ``None`` when it cannot be valued."""
@@ -250,16 +273,6 @@ class Book:
         opened_at = max((position.price_open for position in self.positions(symbol)), default=0.0)
         notional = self.notional_ccy(symbol, lots, opened_at)
         return None if notional is None or not math.isfinite(notional) else notional / account.equity_ccy
-
-    def total_exposure_x(self, symbol: str, added: Side, added_lots: float) -> float | None:
-        """Return the sum of all symbols' worst-case notionals in multiples of equity after an order."""
-        total = self.exposure_x(symbol, added, added_lots)
-        for other in self.exposed_symbols():
-            part = 0.0 if other == symbol else self.exposure_x(other)
-            if total is None or part is None:
-                return None
-            total += part
-        return total
 
     def in_flight_margin_ccy(self) -> float | None:
         """Return the margin that orders on their way will take, account currency, ``None`` when it cannot be said."""
@@ -280,14 +293,18 @@ class Book:
         ----------
         ignored : positions that are being closed by the same decision
         """
-        count = sum(position.position_id not in ignored for position in self.positions(symbol))
+        held = self.positions(symbol)
+        count = len(held)
+        if ignored:
+            count -= len([p for p in held if p.position_id in ignored])
         for order in self.state.orders.values():
             if (symbol is None or order.symbol == symbol) and self._may_add_risk(order):
                 count += 1
-        return count + sum(
-            symbol in (None, name) and lots != 0.0 and not self._knows_unknown(name)
-            for name, lots in (self.state.account.unknown_lots if self.state.account else {}).items()
-        )
+        account = self.state.account
+        if account is not None:
+            for name, lots in account.unknown_lots.items():
+                count += symbol in (None, name) and lots != 0.0 and not self._knows_unknown(name)
+        return count
 
     def _knows_unknown(self, symbol: str) -> bool:
         return any(order.symbol == symbol and order.stage == "unknown" for order in self.state.orders.values())
@@ -295,13 +312,19 @@ class Book:
     def positions(self, symbol: str | None = None) -> tuple[Position, ...]:
         """Return the open positions of one symbol, or of all."""
         account = self.state.account
-        if account is None:
+        if account is None or not account.positions:
             return ()
-        return tuple(p for p in account.positions if symbol is None or p.symbol == symbol)
+        if symbol is None:
+            return account.positions
+        if self._sorted_account is not account:
+            # Asked a dozen times between two snapshots.
+            self._sorted_account, self._sorted = account, _by_symbol(account.positions)
+        return self._sorted.get(symbol, ())
 
     def own_positions(self, symbol: str | None = None) -> tuple[Position, ...]:
         """Return the positions our own orders opened."""
-        return tuple(p for p in self.positions(symbol) if p.magic and magic_key(p.magic) in self.state.own_keys)
+        keys = self.state.own_keys
+        return tuple([p for p in self.positions(symbol) if p.magic and magic_key(p.magic) in keys])
 
     def is_being_closed(self, position_id: int) -> bool:
         """Tell whether an order that reduces the position is on its way."""
@@ -312,7 +335,7 @@ class Book:
 
     def unknown_lots(self, symbol: str) -> float:
         """Return the volume of a symbol's orders whose outcome nobody can say, lots."""
-        own = sum(o.volume_lots for o in self.state.orders.values() if o.symbol == symbol and o.stage == "unknown")
+        own = sum([o.volume_lots for o in self.state.orders.values() if o.symbol == symbol and o.stage == "unknown"])
         reported = self.state.account.unknown_lots.get(symbol, 0.0) if self.state.account else 0.0
         return max(own, abs(reported))
 

@@ -33,6 +33,9 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     instrument, quote : ``None`` when the symbol is not configured, or no tick of it has come
     size : volume; ``sl``, ``tp`` : prices, 0.0 for none
     closing : ids of positions that the same decision closes
+    exposures_x : worst-case notional of every exposed symbol before the order, multiples of equity; ``None`` for one
+        that cannot be valued; empty for an order that only reduces
+    exposure_x : that of the order's symbol after it
     """
 
     order_id: str
@@ -46,6 +49,8 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tp: float
     position_id: int = 0
     closing: frozenset[int] = frozenset()
+    exposures_x: dict[str, float | None] = {}
+    exposure_x: float | None = None
 
     @property
     def symbol(self) -> str:
@@ -145,7 +150,7 @@ def inputs_finite(request: OrderRequest, book: Book, limits: RiskConfig, now_ns:
     if request.quote is not None and not request.quote.is_usable:
         bad.append("quote")
     if request.purpose is OrderPurpose.OPEN:
-        bad += [f"value of {symbol}" for symbol in book.exposed_symbols() if book.exposure_x(symbol) is None]
+        bad += [f"value of {symbol}" for symbol, exposure in request.exposures_x.items() if exposure is None]
     return _bad(bad)
 
 
@@ -302,16 +307,16 @@ def volume_tradable(request: OrderRequest, book: Book, limits: RiskConfig, now_n
 
 def symbol_exposure_bounded(request: OrderRequest, book: Book, limits: RiskConfig, now_ns: int) -> Evidence | None:
     """Refuse when the symbol's worst-case exposure would exceed its limit."""
-    exposure = book.exposure_x(request.symbol, request.side, request.size.volume_lots)
-    return _too_much(exposure, limits.max_symbol_exposure_x, f"worst-case exposure of {request.symbol}")
+    return _too_much(request.exposure_x, limits.max_symbol_exposure_x, f"worst-case exposure of {request.symbol}")
 
 
 def total_exposure_bounded(request: OrderRequest, book: Book, limits: RiskConfig, now_ns: int) -> Evidence | None:
     """Refuse when the worst-case exposure of all symbols together would exceed its limit."""
-    if request.side is None:
-        return None
-    exposure = book.total_exposure_x(request.symbol, request.side, request.size.volume_lots)
-    return _too_much(exposure, limits.max_total_exposure_x, "worst-case exposure in all")
+    total = request.exposure_x
+    for symbol, exposure in request.exposures_x.items():
+        if symbol != request.symbol:
+            total = None if total is None or exposure is None else total + exposure
+    return _too_much(total, limits.max_total_exposure_x, "worst-case exposure in all")
 
 
 def _too_much(exposure_x: float | None, limit_x: float, what: str) -> Evidence | None:

@@ -94,6 +94,8 @@ class RiskCore:
         self._account = account
         self._signer = signer
         self._checks = checks
+        self._reduce_checks = tuple(check for check in checks if check.for_reduce)
+        self._standing = tuple((check, check.standing) for check in checks if check.standing is not None)
         self._book = Book({symbol: Instrument(symbol, spec) for symbol, spec in instruments.items()})
         self._grace_ns = config.approval_grace_ms * _NS_PER_MS
         # An order id must be remembered for as long as its prediction is not refused for being stale.
@@ -120,8 +122,8 @@ class RiskCore:
         return halted + self._flatten_step(msg.ts_event_ns, now_ns)
 
     def _test_standing_limits(self, ts_event_ns: int, now_ns: int) -> tuple[Message, ...]:
-        for check in self._checks:
-            evidence = check.standing(self._book, self._config) if check.standing is not None else None
+        for check, standing in self._standing:
+            evidence = standing(self._book, self._config)
             if evidence is not None:
                 detail = f"{evidence.detail}: {evidence.observed:.4g} {check.unit}, limit {evidence.limit:.4g}"
                 flatten = self._config.flatten_on_halt and check.reason in _LOSS_REASONS
@@ -271,11 +273,13 @@ class RiskCore:
         if msg.shadow:
             return ()
         closing = self._opposite_positions(msg)
+        if not closing:
+            return self._decide(self._open_request(msg, ()), now_ns)
         reductions = tuple(
-            output for position in closing for output in self._decide(self._reduce_request(msg, position), now_ns)
+            [output for position in closing for output in self._decide(self._reduce_request(msg, position), now_ns)]
         )
-        all_approved = all(isinstance(output, OrderApproved) for output in reductions)
-        if closing and not (self._config.on_opposite == "reverse" and all_approved):
+        all_approved = all([isinstance(output, OrderApproved) for output in reductions])
+        if not (self._config.on_opposite == "reverse" and all_approved):
             return reductions
         return reductions + self._decide(self._open_request(msg, closing), now_ns)
 
@@ -307,7 +311,9 @@ class RiskCore:
             size=size,
             sl=stops.sl,
             tp=stops.tp,
-            closing=frozenset(position.position_id for position in closing),
+            closing=frozenset([position.position_id for position in closing]),
+            exposures_x=self._book.exposures_x(),
+            exposure_x=self._book.exposure_x(msg.symbol, msg.side, size.volume_lots),
         )
 
     def _reduce_request(self, msg: Prediction, position: Position) -> OrderRequest:
@@ -331,9 +337,7 @@ class RiskCore:
 
     def _decide(self, request: OrderRequest, now_ns: int) -> tuple[Message, ...]:
         """Ask every check that applies; the first that refuses decides."""
-        for check in self._checks:
-            if request.purpose is OrderPurpose.REDUCE and not check.for_reduce:
-                continue
+        for check in self._reduce_checks if request.purpose is OrderPurpose.REDUCE else self._checks:
             evidence = check.test(request, self._book, self._config, now_ns)
             if evidence is not None:
                 refused = OrderRefused(

@@ -141,16 +141,21 @@ class FeedStatus(Message, frozen=True, kw_only=True):
 
 
 class Side(StrEnum):
-    """Which way a position or an order points."""
+    """Which way a position or an order points.
+
+    Attributes
+    ----------
+    sign : +1 for buy, -1 for sell
+    opposite : the other side
+    """
 
     BUY = "buy"
     SELL = "sell"
 
-    @property
-    def sign(self) -> int:
-        """+1 for buy, -1 for sell."""
-        return 1 if self is Side.BUY else -1
+    sign: int
+    opposite: "Side"
 
-    @property
-    def opposite(self) -> "Side":
-        return Side.SELL if self is Side.BUY else Side.BUY
+
+# Attributes, not properties: they are asked for many times an order.
+Side.BUY.sign, Side.SELL.sign = 1, -1
+Side.BUY.opposite, Side.SELL.opposite = Side.SELL, Side.BUY

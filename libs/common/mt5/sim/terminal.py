@@ -21,7 +21,7 @@ from libs.common.mt5.sim.package_face import PackageFace
 from libs.common.mt5.sim.request import parse_request
 from libs.common.mt5.sim.server import act_on_quote, expire_orders, handle, refusal, roll_over
 from libs.common.mt5.sim.settings import SymbolTerms, TerminalSettings
-from libs.common.mt5.sim.state import DueRequest, Quote, TerminalState
+from libs.common.mt5.sim.state import DueRequest, OpenPosition, Quote, TerminalState
 from libs.common.mt5.sim.tick_history import TickHistory
 from libs.common.mt5.sim.treatment import PLAIN, Treatment
 from libs.common.trading.instrument import Instrument
@@ -30,6 +30,15 @@ _decoder = msgspec.msgpack.Decoder(TerminalState)
 _MIDNIGHT, _EXPIRY, _REQUEST = range(3)
 OVERDUE_NS = 20_000_000_000
 """A request whose own symbol stays silent is executed at its last quote once another symbol's ticks are this late."""
+
+
+class Figures(NamedTuple):
+    """How an account stands, account currency."""
+
+    balance_ccy: float
+    equity_ccy: float
+    margin_ccy: float
+    margin_free_ccy: float
 
 
 class SimulatedTerminal(PackageFace):
@@ -187,7 +196,18 @@ class SimulatedTerminal(PackageFace):
             "action": mt5.TRADE_ACTION_SLTP, "position": position_ticket, "sl": float(sl), "tp": float(tp),
         })
 
-    # Figures that the package does not give.
+    # Figures that the package does not give, or only among many others.
+
+    def figures(self) -> Figures:
+        """Return what of ``account_info`` moves with trading."""
+        ledger = self._ledger
+        equity, margin = ledger.equity(), ledger.margin()
+        return Figures(ledger.state.balance_ccy, equity, margin, ledger.round_ccy(equity - margin))
+
+    def held(self) -> list[tuple[OpenPosition, float]]:
+        """Return open positions in the order of ``positions_get``, each with its floating profit, account currency."""
+        ledger = self._ledger
+        return [(position, ledger.floating(position)) for position in ledger.state.positions.values()]
 
     def equity(self) -> float:
         """Return balance plus floating profit and swap, account currency."""
@@ -250,6 +270,13 @@ class SimulatedTerminal(PackageFace):
         """Return the UTC time of a deal's, order's or position's ``time_msc``, ns."""
         seconds, rest_ms = divmod(server_msc, 1000)
         return self._ledger.clock.utc_ns(seconds) + rest_ms * 1_000_000
+
+    def server_ns(self, ts_ns: int) -> int:
+        """Return a time as the package's ``time_msc`` tells it, taken back to UTC: whole milliseconds, ns.
+
+        An hour that occurs twice on the server's clock means the first.
+        """
+        return self.utc_ns(self._ledger.clock.msc(ts_ns))
 
     # Restart.
 
