@@ -166,9 +166,9 @@ class _Chunk:
         """Return the next step that must be walked: one with a suggestion, a due position, a stop within reach."""
         place = bisect_left(self._acting, self._step)
         target = self._acting[place] if place < len(self._acting) else len(self._ends) - 1
-        due = int(np.searchsorted(self._times, quiet_ns))
+        due = int(self._times.searchsorted(quiet_ns))
         if self._terminal.has_exposure:
-            due = min(due, int(np.searchsorted(self._times, self._now_ns() + self._engine._equity_every_ns)))
+            due = min(due, int(self._times.searchsorted(self._now_ns() + self._engine._equity_every_ns)))
         target = max(min(target, due), self._step)
         ahead = self._terminal.look_ahead(self._block, self._tick, int(self._ends[target]))
         if ahead.low_ccy <= self._risk.equity_floor_ccy(ahead.peak_ccy):
@@ -176,7 +176,7 @@ class _Chunk:
             self._engine._careful_left = CAREFUL_STEPS
             return self._step
         if ahead.tick < self._ends[target]:
-            target = int(np.searchsorted(self._ends, ahead.tick, side="right"))
+            target = int(self._ends.searchsorted(ahead.tick, side="right"))
         return target
 
     def _now_ns(self) -> int:
@@ -194,7 +194,7 @@ class _Chunk:
         else:
             told, last_ns = None, self._executor.account_told_ns
         while True:
-            following = int(np.searchsorted(self._times[:target], last_ns + every_ns, side="left"))
+            following = int(self._times[:target].searchsorted(last_ns + every_ns))
             following = max(following, self._step if told is None else told + 1)
             if following >= target:
                 return told
@@ -260,7 +260,7 @@ class _Chunk:
             )
             for message in engine._cores.inference.on_feature_block(row, ts_ns):
                 if isinstance(message, Prediction) and not message.shadow and message.side is not None:
-                    yield int(np.searchsorted(self._ends, offset, side="right")), message
+                    yield int(self._ends.searchsorted(offset, side="right")), message
                 elif not isinstance(message, Prediction):
                     engine._witness("inference", message, self._exchange.step)
 

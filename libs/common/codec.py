@@ -1,7 +1,9 @@
 """Messages to JSON and back."""
 
 import functools
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -69,10 +71,10 @@ _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 def _misfit(struct: msgspec.Struct) -> str:
     """Return the field whose integer is beyond 64 bits, empty when all fit: JSON has no limit, journals do."""
-    plain, tables, nested = _integer_fields(type(struct))
-    for name in plain:
-        if not _INT64_MIN <= getattr(struct, name) <= _INT64_MAX:
-            return name
+    plain, all_plain, tables, nested = _integer_fields(type(struct))
+    values = all_plain(struct)
+    if min(values) < _INT64_MIN or max(values) > _INT64_MAX:
+        return next(name for name in plain if not _INT64_MIN <= getattr(struct, name) <= _INT64_MAX)
     for name in tables:
         if any(not _INT64_MIN <= value <= _INT64_MAX for value in getattr(struct, name).values()):
             return name
@@ -84,14 +86,24 @@ def _misfit(struct: msgspec.Struct) -> str:
     return ""
 
 
+class _IntegerFields(NamedTuple):
+    """The fields of a type that are integers, tables of integers, and tuples of structs."""
+
+    plain: tuple[str, ...]
+    all_plain: Callable[[Any], Sequence[int]]
+    tables: tuple[str, ...]
+    nested: tuple[str, ...]
+
+
 @functools.cache
-def _integer_fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return the fields that are integers, tables of integers, and tuples of structs."""
+def _integer_fields(kind: type[msgspec.Struct]) -> _IntegerFields:
     hints = get_type_hints(kind)
-    plain = [name for name, hint in hints.items() if hint is int]
+    plain = tuple(name for name, hint in hints.items() if hint is int)
     tables = [name for name, hint in hints.items() if get_origin(hint) is dict and get_args(hint)[1] is int]
     nested = [
         name for name, hint in hints.items()
         if get_origin(hint) is tuple and get_args(hint)[0] not in (str, float, int)
     ]
-    return tuple(plain), tuple(tables), tuple(nested)
+    # One name alone would be given back without a tuple around it.
+    getter = attrgetter(*plain, plain[0]) if plain else (lambda _: (0,))
+    return _IntegerFields(plain, getter, tuple(tables), tuple(nested))

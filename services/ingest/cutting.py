@@ -42,7 +42,7 @@ def cut_offsets(
         cuts.append(decision_ticks(decide_on, time_ns, first_tick, previous_ns) + 1)
     if grid_ns > 0:
         cuts.append(np.flatnonzero(np.diff(time_ns // grid_ns)) + 1)
-    ends = np.unique(np.concatenate(cuts))
+    ends = _merged(cuts)
     lengths = np.diff(ends, prepend=0)
     if (lengths <= max_block).all():
         return ends
@@ -51,6 +51,14 @@ def cut_offsets(
         for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)
     ]
     return np.concatenate(pieces).astype(np.int64)
+
+
+def _merged(cuts: list[Ints]) -> Ints:
+    """Return the distinct values of rising columns, rising."""
+    ends = np.sort(np.concatenate(cuts), kind="stable")
+    fresh = np.ones(len(ends), dtype=bool)
+    np.not_equal(ends[1:], ends[:-1], out=fresh[1:])
+    return ends[fresh]
 
 
 def grid_for(decide_on: DecideOn | None, symbols: int, max_skew_s: float) -> int:

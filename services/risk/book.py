@@ -245,10 +245,10 @@ class Book:
         if account is None or not (account.hedging or account.ts_event_ns > order.settled_ns):
             # A netting position keeps its id when it grows: only a later snapshot is sure to hold the new volume.
             return False
-        return any(
-            (order.position_id and p.position_id == order.position_id) or (p.magic and magic_key(p.magic) == key)
-            for p in self.positions(order.symbol)
-        )
+        for p in self.positions(order.symbol):
+            if (order.position_id and p.position_id == order.position_id) or (p.magic and magic_key(p.magic) == key):
+                return True
+        return False
 
     def exposed_symbols(self) -> list[str]:
         """Return every symbol with a position or an order in doubt, in alphabetical order."""
@@ -328,10 +328,10 @@ class Book:
 
     def is_being_closed(self, position_id: int) -> bool:
         """Tell whether an order that reduces the position is on its way."""
-        return any(
-            order.purpose is OrderPurpose.REDUCE and order.position_id == position_id
-            for order in self.state.orders.values()
-        )
+        for order in self.state.orders.values():
+            if order.position_id == position_id and order.purpose is OrderPurpose.REDUCE:
+                return True
+        return False
 
     def unknown_lots(self, symbol: str) -> float:
         """Return the volume of a symbol's orders whose outcome nobody can say, lots."""
@@ -361,7 +361,7 @@ class Book:
         state.account = account
         peak = account.peak_equity_ccy if account.peak_equity_ccy > state.accepted_peak_ccy else 0.0
         state.peak_equity_ccy = max(
-            (value for value in (state.peak_equity_ccy, peak, account.equity_ccy) if math.isfinite(value)), default=0.0
+            [value for value in (state.peak_equity_ccy, peak, account.equity_ccy) if math.isfinite(value)], default=0.0
         )
         if len(state.own_keys) > 2 * max(state.keys_needed, _KEYS_AT_LEAST):
             self._drop_old_keys(account)
@@ -405,15 +405,21 @@ class Book:
     def forget_old(self, now_ns: int, keep_recent_ns: int, grace_ns: int) -> None:
         """Drop expired approvals nobody ever heard of again, and approvals too old to matter for any check."""
         state = self.state
-        for order in list(state.orders.values()):
-            if order.stage == "approved" and now_ns > order.expires_ns + grace_ns:
-                del state.orders[order.order_id]
+        expired = [
+            order.order_id for order in state.orders.values()
+            if order.stage == "approved" and now_ns > order.expires_ns + grace_ns
+        ]
+        for order_id in expired:
+            del state.orders[order_id]
+        recent = state.recent
+        if len(recent) <= _TRIM_AT or recent[_TRIM_AT].approved_ns >= now_ns - keep_recent_ns:
+            return
         old = self.recent_until(now_ns - keep_recent_ns - 1)
         if old > _TRIM_AT:
             index = self._recent_index()
-            for past in state.recent[:old]:
+            for past in recent[:old]:
                 index.pop(past.order_id, None)
-            del state.recent[:old]
+            del recent[:old]
 
     def recent_until(self, time_ns: int) -> int:
         """Return how many recent approvals were given at or before a time; the others follow them in the list."""

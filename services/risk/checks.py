@@ -156,10 +156,9 @@ def inputs_finite(request: OrderRequest, book: Book, limits: RiskConfig, now_ns:
 
 def _bad_prediction_fields(prediction: Prediction) -> list[str]:
     p = prediction
-    stops = p.stop_distance + p.target_distance + p.volatility
-    least = min(p.stop_distance, p.target_distance, p.volatility)
-    whole = p.p_down + p.p_flat + p.p_up + p.expected_return_pct + p.confidence + stops + p.bid + p.ask
-    if least >= 0.0 and math.isfinite(whole):
+    stop, target, volatility = p.stop_distance, p.target_distance, p.volatility
+    whole = p.p_down + p.p_flat + p.p_up + p.expected_return_pct + p.confidence + stop + target + volatility + p.bid + p.ask
+    if stop >= 0.0 and target >= 0.0 and volatility >= 0.0 and math.isfinite(whole):
         # A sum is finite only when all its terms are: the case of nearly every prediction.
         return []
     names = (

@@ -154,6 +154,21 @@ class NatsBus:
             self._room.clear()
             await self._room.wait()
 
+    async def push(self) -> None:
+        """Hand what was published to the socket at once.
+
+        The client leaves that to a task of its own, which has its turn a round of the loop later; waits only while the
+        socket takes no more.
+        """
+        client, transport = self._client, self._client._transport
+        if transport is None or not client.is_connected or not client._pending:
+            return
+        waiting, client._pending, client._pending_data_size = client._pending, [], 0
+        with contextlib.suppress(OSError):
+            # A connection that breaks is the client's reading loop's to notice; the ring has what it swallowed.
+            transport.writelines(waiting)
+            await transport.drain()  # type: ignore[no-untyped-call]
+
     async def held(self, subject: str) -> int:
         """Return the last sequence number the stream holds on a subject (0: none)."""
         return await self._stored_seq_waiting(subject)

@@ -71,6 +71,7 @@ _COMMANDED_ROOTS = frozenset({"control"})
 
 
 @lru_cache(maxsize=4_096)
+@lru_cache(maxsize=4_096)
 def delivery_of(subject: str) -> Delivery:
     """Return how a subject (or a pattern below one root) is delivered.
 
@@ -91,6 +92,7 @@ COMMANDS_SEEN = "@control"
 """Under which key a reader counts commands: the stream's number, one for all of them."""
 
 
+@lru_cache(maxsize=4_096)
 def seen_key(subject: str) -> str:
     """Return the key under which the last number handled is kept: the subject, or one key for all commands.
 

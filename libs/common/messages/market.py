@@ -3,10 +3,9 @@
 from copy import copy
 from enum import StrEnum
 
-import numpy as np
 from msgspec import field, structs
 
-from libs.common.messages.base import Floats, Ints, Message
+from libs.common.messages.base import NO_FLOATS, NO_INTS, Floats, Ints, Message
 
 _ALWAYS = ("time_ns", "bid", "ask")
 _WHERE_THE_FEED_HAS_THEM = ("last", "volume", "flags", "bid_lots", "ask_lots")
@@ -14,12 +13,12 @@ _WHERE_THE_FEED_HAS_THEM = ("last", "volume", "flags", "bid_lots", "ask_lots")
 
 def no_floats() -> Floats:
     """Return the empty column: the feed does not carry this value."""
-    return np.empty(0, dtype=np.float64)
+    return NO_FLOATS
 
 
 def no_ints() -> Ints:
     """Return the empty column: the feed does not carry this value."""
-    return np.empty(0, dtype=np.int64)
+    return NO_INTS
 
 
 class TickBlock(Message, frozen=True, kw_only=True, eq=False):
@@ -57,7 +56,8 @@ class TickBlock(Message, frozen=True, kw_only=True, eq=False):
             if len(getattr(self, name)) != n:
                 raise ValueError(f"column {name} has {len(getattr(self, name))} values, time_ns has {n}")
         for name in _WHERE_THE_FEED_HAS_THEM:
-            if len(getattr(self, name)) not in (0, n):
+            column = getattr(self, name)
+            if column is not NO_FLOATS and column is not NO_INTS and len(column) not in (0, n):
                 raise ValueError(f"column {name} has {len(getattr(self, name))} values, expected 0 or {n}")
         if n == 1:
             # The live case; a numpy reduction costs more than all the rest of a tick's way through the codec.

@@ -244,7 +244,6 @@ class Runner:
         else:
             self._handle_lockstep(started + _CHUNK_S)
         taken_s = time.perf_counter() - started
-        self.journal.flush()
         sent = await self._send_outbox()
         await self._send_marks()
         if sent:
@@ -381,9 +380,13 @@ class Runner:
     async def _send_outbox(self) -> bool:
         """Publish what the core said; return whether there was anything."""
         outbox, self._outbox = self._outbox, []
+        if outbox:
+            # What went in must be in the journal before anything it caused goes out.
+            self.journal.flush()
         for subject, message in outbox:
             await self.bus.publish_payload(subject, message.seq, encode(message), getattr(message, "command_id", ""))
         if outbox:
+            await self.bus.push()
             self._out.inc(len(outbox))
         while self._untold_poison:
             self._note_poison(self._untold_poison.pop(), _POISON_TOLD)
@@ -411,6 +414,8 @@ class Runner:
         self._wake.set()
 
     async def _publish_mark(self, stage: str, step: int) -> None:
+        # A mark says what has been handled: it must have been kept.
+        self.journal.flush()
         now_ns = time.time_ns()
         mark = Watermark(
             ts_event_ns=self.clock_ns, ts_init_ns=now_ns, step=step, service=self.name, stage=stage, sent=dict(self.sent)
@@ -514,6 +519,7 @@ class Runner:
             await self._heartbeat()
 
     async def _heartbeat(self) -> None:
+        self.journal.flush()
         counts = self._reader.counts()
         now_ns = time.time_ns()
         beat = Heartbeat(

@@ -10,8 +10,9 @@ _FLOATS = ("volume", "price", "stoplimit", "sl", "tp")
 _SMALL = ("action", "type", "type_filling", "type_time")
 _LARGE = ("magic", "order", "deviation", "position", "position_by")
 _TEXTS = ("symbol", "comment")
-_SMALL_ID = 2**32
-"""A number below this is accepted wherever a number is."""
+_SMALL_ID, _LARGE_ID = 2**32, 2**64
+"""A number below the first is accepted wherever a number is, below the second in ids."""
+_IDS = frozenset(_LARGE)
 _KINDS: dict[str, type[Any]] = {
     name: float if name in _FLOATS else str if name in _TEXTS else int for name in TradeRequest._fields
 }
@@ -41,7 +42,7 @@ def parse_request(request: Mapping[str, Any]) -> TradeRequest | str:
             continue
         if type(value) is kind and (
             kind is float
-            or (kind is int and 0 <= value < _SMALL_ID)
+            or (kind is int and 0 <= value < (_LARGE_ID if name in _IDS else _SMALL_ID))
             or (kind is str and len(value) <= MAX_TEXT_UNITS and value.isascii())
         ):
             fields[name] = value

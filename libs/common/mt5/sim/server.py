@@ -135,7 +135,8 @@ def _filled(
         deal = fill(ledger, execution, ts_ns)
         value += deal.price * deal.volume
     code, state = mt5.TRADE_RETCODE_DONE, mt5.ORDER_STATE_FILLED
-    rest_lots = ledger.instruments[request.symbol].add_volumes(rest_lots, 0.0)
+    if rest_lots:
+        rest_lots = ledger.instruments[request.symbol].add_volumes(rest_lots, 0.0)
     if rest_lots > 0.0:
         rejected = rest == "reject"
         code = mt5.TRADE_RETCODE_REJECT if rejected else mt5.TRADE_RETCODE_DONE_PARTIAL
@@ -148,9 +149,10 @@ def _filled(
         price = value / lots
     if code == mt5.TRADE_RETCODE_REJECT:
         return refusal(ledger, request, code)
+    # By position, as in ``execution``; the order of the fields is the package's.
     return OrderSendResult(
-        retcode=code, deal=deal.ticket, order=execution.order, volume=lots, price=price, bid=quote.bid, ask=quote.ask,
-        comment=COMMENTS[code], request_id=ledger.state.requests, request=request,
+        code, deal.ticket, execution.order, lots, price, quote.bid, quote.ask, COMMENTS[code], ledger.state.requests, 0,
+        request,
     )
 
 
