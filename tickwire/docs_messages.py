@@ -50,7 +50,8 @@ def render() -> str:
     """Return the whole page as Markdown."""
     parts = [_HEADER + _field_table(Message, own_only=False)]
     for module in FAMILIES:
-        kinds = [kind for kind in vars(module).values() if kind in MESSAGE_TYPES and kind.__module__ == module.__name__]
+        own = [kind for kind in vars(module).values() if getattr(kind, "__module__", "") == module.__name__]
+        kinds = [kind for kind in own if kind in MESSAGE_TYPES]
         parts.append(f"## {_first_line(module)}\n")
         parts += [_section(kind) for kind in kinds if not kind.__subclasses__()]
         parts += _enumerations(module)

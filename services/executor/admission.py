@@ -19,12 +19,12 @@ def refusal_of(
 
     Parameters
     ----------
-    position : for a reduction: the position of ours that it means, see ``position_to_reduce``
+    position : the position of ours that the order reduces or turns round, see ``position_meant``
 
     Returns
     -------
     ``unknown_symbol``, ``expired``, ``invalid_volume``, ``halted``, ``nothing_to_reduce``, ``would_open``,
-    ``already_closing``, or "".
+    ``already_closing``, ``nothing_to_turn``, or "".
     """
     instrument = instruments.get(order.symbol)
     if instrument is None:
@@ -33,9 +33,21 @@ def refusal_of(
         return "expired"
     if not instrument.is_valid_volume(order.lots):
         return "invalid_volume"
-    if order.purpose is OrderPurpose.OPEN:
-        return "halted" if state.halted else ""
-    return _reduce_refusal(order, state, position)
+    if order.purpose is OrderPurpose.REDUCE:
+        return _reduce_refusal(order, state, position)
+    if state.halted:
+        return "halted"
+    return _turn_refusal(order, state, position) if order.position_id else ""
+
+
+def _turn_refusal(order: ActiveOrder, state: ExecutorState, position: BrokerPosition | None) -> str:
+    """What is to turn a position round must find it there: without it, all of the volume would be new."""
+    if position is None or order.side is not position.side.opposite:
+        return "nothing_to_turn"
+    own = state.positions.get(position.position_id)
+    if order.lots <= open_lots(position, own) + LOTS_TOLERANCE:
+        return "nothing_to_turn"
+    return "already_closing" if own is not None and own.closing not in ("", order.order_id) else ""
 
 
 def _reduce_refusal(order: ActiveOrder, state: ExecutorState, position: BrokerPosition | None) -> str:
@@ -57,8 +69,8 @@ def open_lots(position: BrokerPosition, own: OwnPosition | None) -> float:
     return round(own.lots, 8)
 
 
-def position_to_reduce(order: ActiveOrder, own_positions: Sequence[BrokerPosition]) -> BrokerPosition | None:
-    """Return the position a reduction means; without a name only a single one leaves no choice."""
+def position_meant(order: ActiveOrder, own_positions: Sequence[BrokerPosition]) -> BrokerPosition | None:
+    """Return the position an order reduces or turns round; without a name only a single one leaves no choice."""
     wanted = order.position_id
     found = [position for position in own_positions if not wanted or position.position_id == wanted]
     return found[0] if len(found) == 1 else None

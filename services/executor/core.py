@@ -15,7 +15,7 @@ from libs.common.messages.orders import OrderApproved, OrderPurpose, OrderReject
 from libs.common.signing import Verifier, approval_is_genuine
 from libs.common.trading.instrument import Instrument
 from services.executor.account import account_snapshot, foreign_positions
-from services.executor.admission import ours, position_to_reduce, refusal_of
+from services.executor.admission import ours, position_meant, refusal_of
 from services.executor.broker import BrokerPosition, BrokerReport, DeskEvent
 from services.executor.care import closing_order, due_positions, stop_moves
 from services.executor.config import ExecutorConfig
@@ -288,7 +288,8 @@ class ExecutorCore:
             return
         if position is not None:
             self._ledger.reserve(position.position_id, order)
-        order.request = self._request(order, 0 if position is None else position.ticket)
+        reduced = position if order.purpose is OrderPurpose.REDUCE else None
+        order.request = self._request(order, 0 if reduced is None else reduced.ticket)
         turn.say(RecordIntent(
             ts_event_ns=turn.now_ns, ts_init_ns=turn.now_ns, effect_id=f"intent:{order.order_id}",
             order_id=order.order_id, magic=order.magic, account=self._account, symbol=order.symbol,
@@ -296,10 +297,10 @@ class ExecutorCore:
         ))
 
     def _position_of(self, order: ActiveOrder) -> BrokerPosition | None:
-        """Return the position of ours that a reduction means; ``None`` for an order that opens."""
-        if order.purpose is OrderPurpose.OPEN:
+        """Return the position of ours that an order reduces or turns round; ``None`` for one that only opens."""
+        if order.purpose is OrderPurpose.OPEN and not order.position_id:
             return None
-        return position_to_reduce(order, self._own_positions(order.symbol))
+        return position_meant(order, self._own_positions(order.symbol))
 
     def _request(self, order: ActiveOrder, position_ticket: int) -> dict[str, Any]:
         return market_order(

@@ -71,7 +71,7 @@ class Ledger:
         self._state.known[order.magic] = KnownOrder(order.order_id, order.state)
 
     def reserve(self, position_id: int, order: ActiveOrder) -> None:
-        """Note that the order is to reduce the position, so that no other one does meanwhile."""
+        """Note that the order is to reduce the position or turn it round, so that no other one does meanwhile."""
         order.position_id = position_id
         own = self._state.positions.get(position_id)
         if own is not None:
@@ -340,7 +340,8 @@ class Ledger:
         own = self._state.positions.get(order.position_id)
         if own is not None and own.closing == order.order_id:
             own.closing = ""
-            own.retry_ns = turn.now_ns + self._close_retry_ns
+            if order.state is not OrderState.FILLED:
+                own.retry_ns = turn.now_ns + self._close_retry_ns
 
     def _rejected(self, order: ActiveOrder, retcode: int, reason: str, ts_ns: int, turn: Turn) -> OrderRejected:
         return OrderRejected(

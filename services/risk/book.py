@@ -49,9 +49,10 @@ class OpenOrder(msgspec.Struct, gc=False):
     ----------
     stage : ``approved`` (may expire), ``sent`` (the broker has it), ``unknown``, ``settled`` (executed, waiting for an
         account snapshot that shows it)
-    position_id : the position it reduces, or the one it opened once that is known
+    position_id : the position it reduces or turns round, or the one it opened once that is known
     expires_ns : of the approval
     settled_ns : when it was executed
+    before_lots : the symbol's net position when it was approved, negative for sold; ``None`` where nobody noted it
     """
 
     order_id: str
@@ -63,6 +64,7 @@ class OpenOrder(msgspec.Struct, gc=False):
     expires_ns: int
     stage: Literal["approved", "sent", "unknown", "settled"] = "approved"
     settled_ns: int = 0
+    before_lots: float | None = None
 
 
 class RecentOrder(msgspec.Struct, frozen=True, gc=False):
@@ -242,13 +244,22 @@ class Book:
     def _holds(self, order: OpenOrder) -> bool:
         """Tell whether the account already shows what an executed order opened."""
         account, key = self.state.account, order_key(order.order_id)
-        if account is None or not (account.hedging or account.ts_event_ns > order.settled_ns):
-            # A netting position keeps its id when it grows: only a later snapshot is sure to hold the new volume.
+        if account is None:
             return False
+        if not (account.hedging or account.ts_event_ns > order.settled_ns):
+            # A netting position keeps its id when it grows. A later snapshot is sure to hold the new volume; one of the
+            # same moment does when the net position is what the order makes of the one before.
+            if order.before_lots is None:
+                return False
+            after = order.before_lots + order.side.sign * order.volume_lots
+            return abs(self._net_lots(order.symbol) - after) < 1e-9
         for p in self.positions(order.symbol):
             if (order.position_id and p.position_id == order.position_id) or (p.magic and magic_key(p.magic) == key):
                 return True
         return False
+
+    def _net_lots(self, symbol: str) -> float:
+        return sum([position.side.sign * position.volume_lots for position in self.positions(symbol)], 0.0)
 
     def exposed_symbols(self) -> list[str]:
         """Return every symbol with a position or an order in doubt, in alphabetical order."""
@@ -327,9 +338,11 @@ class Book:
         return tuple([p for p in self.positions(symbol) if p.magic and magic_key(p.magic) in keys])
 
     def is_being_closed(self, position_id: int) -> bool:
-        """Tell whether an order that reduces the position is on its way."""
+        """Tell whether an order that reduces the position, or turns it round, is on its way."""
         for order in self.state.orders.values():
-            if order.position_id == position_id and order.purpose is OrderPurpose.REDUCE:
+            if order.position_id == position_id and (
+                order.purpose is OrderPurpose.REDUCE or order.stage != "settled"
+            ):
                 return True
         return False
 
@@ -393,6 +406,7 @@ class Book:
             volume_lots=order.volume_lots,
             position_id=order.position_id,
             expires_ns=order.expires_ns,
+            before_lots=self._net_lots(order.symbol),
         )
         self._recent_index()[order.order_id] = now_ns
         self.state.recent.append(

@@ -20,7 +20,7 @@ class RiskConfig(Settings, frozen=True, kw_only=True):
         deviation over the horizon costs ``volatility_target_pct``, and a stop never more than the fixed fraction)
     risk_per_trade_pct, volatility_target_pct : percent of equity
     max_trade_exposure_x : one order's notional at most, multiples of equity; larger wishes are cut down to it
-    max_order_lots : one order's volume at most; larger wishes are cut down to it
+    max_order_lots : what one order may open at most; larger wishes are cut down to it
     max_spread_points : widest spread, points; ``max_spread_points_by_symbol`` has precedence
     account_max_age_ms, quote_max_age_ms, prediction_max_age_ms : older (or so far in the future): refuse
     max_open_positions, max_positions_per_symbol : open and in-flight, whoever opened them
@@ -35,7 +35,7 @@ class RiskConfig(Settings, frozen=True, kw_only=True):
     approval_grace_ms : an expired approval of which nothing was heard stops counting as exposure after this time
     max_slippage_points, reduce_max_slippage_points : how far from the approved price a fill may be
     on_opposite : what a prediction against an open position does: ``hold`` (nothing special), ``close`` that
-        position, or ``reverse`` (close it and open the other side)
+        position, or ``reverse`` (close it and open the other side; on a netting account with one order of both volumes)
     report_no_direction : publish a refusal also for predictions that suggest no side (always counted)
     flatten_on_halt : close our positions when the daily loss or the drawdown limit trips
     """

@@ -187,7 +187,8 @@ class RiskCore:
         """Forget an executed order whose position is gone before any snapshot showed it."""
         orders = self._book.state.orders
         for order in list(orders.values()):
-            opened_it = order.purpose is OrderPurpose.OPEN and order.stage == "settled"
+            # An order that turned a netting position round opened one of the other side under the same id.
+            opened_it = order.purpose is OrderPurpose.OPEN and order.stage == "settled" and order.side is msg.side
             if opened_it and msg.account == self._account and order.position_id == msg.position_id:
                 order.volume_lots = max(order.volume_lots - msg.volume_lots, 0.0)
                 if order.volume_lots < 1e-9:
@@ -275,6 +276,9 @@ class RiskCore:
         closing = self._opposite_positions(msg)
         if not closing:
             return self._decide(self._open_request(msg, ()), now_ns)
+        turned = self._turn_round(msg, closing, now_ns)
+        if turned is not None:
+            return (turned,)
         reductions = tuple(
             [output for position in closing for output in self._decide(self._reduce_request(msg, position), now_ns)]
         )
@@ -287,6 +291,27 @@ class RiskCore:
         if msg.side is None or self._config.on_opposite == "hold":
             return ()
         return tuple(p for p in self._book.own_positions(msg.symbol) if p.side is msg.side.opposite)
+
+    def _turn_round(self, msg: Prediction, closing: tuple[Position, ...], now_ns: int) -> OrderApproved | None:
+        """Close a netting position and open the other side with one order of both volumes; ``None``: not that way.
+
+        It is counted as if all of it opened: the position may be gone by its own stop when the order arrives.
+        """
+        account = self._book.state.account
+        if self._config.on_opposite != "reverse" or account is None or account.hedging or len(closing) != 1:
+            return None
+        position, opening = closing[0], self._open_request(msg, closing)
+        if opening.instrument is None or not opening.size.volume_lots > 0.0:
+            return None
+        lots = opening.instrument.add_volumes(position.volume_lots, opening.size.volume_lots)
+        request = msgspec.structs.replace(
+            opening, position_id=position.position_id, exposure_x=self._book.exposure_x(msg.symbol, msg.side, lots),
+            size=msgspec.structs.replace(opening.size, volume_lots=lots),
+        )
+        # Where it is refused as a whole, closing and opening are decided one by one.
+        if not opening.instrument.is_valid_volume(lots) or self._refusal(request, now_ns) is not None:
+            return None
+        return self._approve(request, now_ns)
 
     def _open_request(self, msg: Prediction, closing: tuple[Position, ...]) -> OrderRequest:
         instrument = self._book.instruments.get(msg.symbol)
@@ -336,11 +361,16 @@ class RiskCore:
         )
 
     def _decide(self, request: OrderRequest, now_ns: int) -> tuple[Message, ...]:
+        """Approve, unless a check refuses."""
+        refused = self._refusal(request, now_ns)
+        return (self._approve(request, now_ns),) if refused is None else self._count_refusal(refused)
+
+    def _refusal(self, request: OrderRequest, now_ns: int) -> OrderRefused | None:
         """Ask every check that applies; the first that refuses decides."""
         for check in self._reduce_checks if request.purpose is OrderPurpose.REDUCE else self._checks:
             evidence = check.test(request, self._book, self._config, now_ns)
             if evidence is not None:
-                refused = OrderRefused(
+                return OrderRefused(
                     account=self._account,
                     symbol=request.symbol,
                     reason=check.reason,
@@ -350,8 +380,7 @@ class RiskCore:
                     ts_event_ns=request.prediction.ts_event_ns,
                     ts_init_ns=now_ns,
                 )
-                return self._count_refusal(refused)
-        return (self._approve(request, now_ns),)
+        return None
 
     def _count_refusal(self, refused: OrderRefused) -> tuple[Message, ...]:
         state = self._book.state

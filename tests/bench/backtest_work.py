@@ -156,7 +156,7 @@ def sections(quotes: Quotes, workload: str, **terminal: object) -> Sections:
             "account_max_age_ms": 10**9, "max_open_positions": 1, "max_positions_per_symbol": 1,
         },
         "executor": {"terminal": {
-            "balance_ccy": 10_000_000.0, "leverage": 500.0, "limit_fill": "better", **terminal,
+            "balance_ccy": 10_000_000.0, "leverage": 500.0, "limit_fill": "better", "hedging": not heavy, **terminal,
         }},
     }, Sections)
 

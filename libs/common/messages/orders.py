@@ -49,7 +49,8 @@ class OrderApproved(Message, frozen=True, kw_only=True):
     price : the side's price when approved (ask for buy, bid for sell)
     sl, tp : stop loss and take profit prices, 0.0 for none
     purpose : open new risk, or reduce what is there
-    position_id : the position to reduce (0: none named, netting)
+    position_id : the position to reduce (0: none named, netting); of an order that opens: the netting position it
+        turns round, whose volume is then part of ``volume_lots``, 0 for none
     max_slippage_points : how far the fill may be from ``price``
     horizon_s : close the position after this long, 0 for never
     expires_ns : refuse to send at or after this time

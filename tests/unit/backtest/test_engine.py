@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -68,6 +69,31 @@ def test_a_halt_on_a_loss_comes_at_the_very_snapshot_it_comes_at_when_every_step
     slow, _ = run(configuration, blocks, careful=True)
     assert quick.counts[TradingHalted.__name__] == 1
     assert decided(quick) == decided(slow)
+
+
+ALWAYS_IN: dict[str, Any] = {
+    "system": {"symbols": ["EURUSD"], "seed": 3, "decide_on": {"kind": "tick", "every": 5}},
+    "inference": {
+        "strategy": {"name": "ma_crossover", "params": {"protection": {"stop": 0.05}}}, "drift": {"enabled": False},
+    },
+}
+"""Only a crossing ends a position: its stop is out of reach."""
+
+
+def test_a_netting_account_reverses_with_one_order_what_a_hedging_account_does_with_two() -> None:
+    """Fills at the quote and a volume that is always the same: the trades must be the same."""
+    always = {**msgspec.to_builtins(sections().risk), "max_order_lots": 0.01, "risk_per_trade_pct": 2.0}
+    trades, orders = [], []
+    for hedging in (True, False):
+        terminal = {"hedging": hedging, "slippage": "none", "latency_ms": 0.0}
+        configuration = sections(**ALWAYS_IN, risk=always, executor={"terminal": terminal})
+        record, _ = run(configuration, [quotes(11, TICKS)], careful=False)
+        closed = [message for message in record.of(PositionClosed) if isinstance(message, PositionClosed)]
+        trades.append([(m.opened_ns, m.side, m.volume_lots, m.price_open, m.price_close, m.profit_ccy) for m in closed])
+        orders.append(record.counts[OrderFilled.__name__])
+    assert trades[0] == trades[1]
+    assert len(trades[0]) > 10
+    assert orders[1] < 0.6 * orders[0]
 
 
 def test_passing_over_steps_says_far_less(record_of_both: tuple[int, int]) -> None:

@@ -272,6 +272,46 @@ def test_a_netting_reversal_closes_the_old_side_and_opens_the_new_one() -> None:
     assert closed.commission_ccy == pytest.approx(-1.40)
 
 
+def short_on_netting(**terminal: Any) -> tuple[World, int]:
+    world = World(terminal=TerminalSettings(hedging=False, **terminal))
+    world.hear(ticks("EURUSD", NOON, QUOTE))
+    world.hear(approval("a", side=Side.SELL, price=1.1))
+    world.hear(ticks("EURUSD", NOON + S, QUOTE, QUOTE, first_tick=2))
+    return world, next(iter(world.core._state.positions))
+
+
+def test_an_order_that_turns_a_position_round_is_sent_without_naming_it() -> None:
+    world, position_id = short_on_netting()
+    said = world.hear(approval("b", volume_lots=0.2, position_id=position_id, horizon_s=60))
+    assert without_account(said) == ["OrderSent", "OrderFilled", "PositionClosed"]
+    (own,) = world.core._state.positions.values()
+    assert (own.side, own.closing, own.order_id) == (Side.BUY, "", order_id("b"))
+    assert own.lots == pytest.approx(0.1)
+    # Its own time is up when its order says, not a pause after the turn.
+    assert "PositionClosed" in without_account(world.hear(ticks("EURUSD", NOON + 62 * S, QUOTE, first_tick=4)))
+
+
+@pytest.mark.parametrize(("changes", "reason"), [
+    ({"position_id": 99}, "nothing_to_turn"),
+    ({"side": Side.SELL, "price": 1.1}, "nothing_to_turn"),
+    ({"volume_lots": 0.1}, "nothing_to_turn"),
+])  # fmt: skip
+def test_an_order_that_finds_nothing_to_turn_is_not_sent(changes: dict[str, Any], reason: str) -> None:
+    world, position_id = short_on_netting()
+    said = world.hear(approval("b", **{"volume_lots": 0.2, "position_id": position_id, **changes}))
+    (rejected,) = [m for m in said if isinstance(m, OrderRejected)]
+    assert rejected.reason == reason
+    assert len(world.core._state.positions) == 1
+
+
+def test_a_position_that_is_being_turned_round_is_not_turned_again_beside() -> None:
+    world, position_id = short_on_netting(latency_ms=500.0)
+    said = world.hear(approval("b", volume_lots=0.2, position_id=position_id))
+    assert "OrderSent" in without_account(said)
+    said = world.hear(approval("c", volume_lots=0.2, position_id=position_id))
+    assert [m.reason for m in said if isinstance(m, OrderRejected)] == ["already_closing"]
+
+
 def test_adding_to_a_netting_position_keeps_one_position_at_the_mean_price() -> None:
     world = World(terminal=TerminalSettings(hedging=False))
     world.hear(ticks("EURUSD", NOON, QUOTE))

@@ -15,6 +15,7 @@ from libs.common.messages.orders import (
     OrderFilled,
     OrderPartiallyFilled,
     OrderPurpose,
+    OrderRefused,
     OrderRejected,
     OrderResolved,
     OrderSent,
@@ -69,6 +70,14 @@ def filled(order: OrderApproved, position_id: int = 7, ts_ns: int = NOON) -> Ord
     return OrderFilled(
         **about(order, ts_ns), side=order.side, volume_lots=order.volume_lots, price=order.price, deal=1,
         position_id=position_id, slippage_points=0.0, commission_ccy=0.0,
+    )
+
+
+def closed(order: OrderApproved, position_id: int = 7, ts_ns: int = NOON) -> PositionClosed:
+    return PositionClosed(
+        **about(order, ts_ns), position_id=position_id, side=order.side, volume_lots=order.volume_lots,
+        price_open=order.price, price_close=order.price, opened_ns=NOON, profit_ccy=0.0, swap_ccy=0.0,
+        commission_ccy=0.0, reason="order",
     )
 
 
@@ -370,6 +379,90 @@ def test_reverse_does_not_open_when_the_close_was_refused() -> None:
     world, _ = holding("reverse")
     world.hear(prediction(ts_ns=later(60)))
     assert only_refusal(world.hear(prediction(ts_ns=later(60) + 1))).reason is RefusalReason.REPEATED_ORDER
+
+
+def netting(limits: Any = None, **changes: Any) -> tuple[World, OrderApproved]:
+    """Return a world that is short on a netting account."""
+    world = World(limits or config(on_opposite="reverse", max_order_lots=0.05)).ready(hedging=False)
+    order = only_approval(world.hear(prediction(side=Side.SELL)))
+    world.hear(sent(order), filled(order))
+    tick_on(world, later(60), opened_by(order), hedging=False, **changes)
+    return world, order
+
+
+def test_on_a_netting_account_one_order_closes_and_opens() -> None:
+    world, short = netting()
+    order = only_approval(world.hear(prediction(ts_ns=later(60))))
+    assert (order.purpose, order.side, order.position_id) == (OrderPurpose.OPEN, Side.BUY, 7)
+    assert order.volume_lots == pytest.approx(2.0 * short.volume_lots)
+    assert 0.0 < order.sl < order.price < order.tp
+    assert order.horizon_s == 600
+
+
+@pytest.mark.parametrize("stage", ["approved", "sent", "unknown"])
+def test_a_position_that_is_being_turned_round_is_not_turned_or_closed_again(stage: str) -> None:
+    world, _ = netting()
+    order = only_approval(world.hear(prediction(ts_ns=later(60))))
+    if stage != "approved":
+        world.hear(sent(order, later(60)))
+    if stage == "unknown":
+        world.hear(OrderUnknown(**about(order, later(60)), side=order.side, volume_lots=order.volume_lots, reason="?"))
+    said = world.hear(prediction(ts_ns=later(60) + 1))
+    assert not approved(said)
+    assert {refusal.reason for refusal in said if isinstance(refusal, OrderRefused)} <= {
+        RefusalReason.REPEATED_ORDER, RefusalReason.OUTCOME_UNKNOWN,
+    }
+
+
+def test_a_turn_is_counted_as_if_all_of_it_opened() -> None:
+    world, short = netting()
+    order = only_approval(world.hear(prediction(ts_ns=later(60))))
+    assert world.core._book.worst_case_lots("EURUSD") == pytest.approx(order.volume_lots)
+    assert order.volume_lots > short.volume_lots
+
+
+@pytest.mark.parametrize("limits", [
+    config(on_opposite="reverse"),
+    config(on_opposite="reverse", max_order_lots=0.05, max_orders_per_minute=1),
+])  # fmt: skip
+def test_where_a_turn_is_too_much_the_position_is_closed_first(limits: Any) -> None:
+    # The exposure of both volumes is too large; or the minute's one order was given a moment ago.
+    world, _ = netting(limits)
+    if limits.max_orders_per_minute == 1:
+        only_approval(world.hear(prediction("GBPUSD", ts_ns=later(60))))
+    said = world.hear(prediction(ts_ns=later(60)))
+    first = approved(said)[0]
+    assert (first.purpose, first.position_id) == (OrderPurpose.REDUCE, 7)
+
+
+def test_while_halted_a_netting_position_may_still_be_closed() -> None:
+    world, _ = netting()
+    world.hear(halt(later(60)))
+    close, refusal = world.hear(prediction(ts_ns=later(60)))
+    assert isinstance(close, OrderApproved)
+    assert close.purpose is OrderPurpose.REDUCE
+    assert only_refusal((refusal,)).reason is RefusalReason.HALTED
+
+
+def test_the_close_within_a_turn_does_not_make_risk_forget_what_the_turn_opened() -> None:
+    world, short = netting()
+    order = only_approval(world.hear(prediction(ts_ns=later(60))))
+    world.hear(sent(order, later(60)), filled(order, ts_ns=later(60)))
+    world.hear(closed(short, position_id=7, ts_ns=later(60)))
+    assert world.core._book.worst_case_lots("EURUSD") >= order.volume_lots - 1e-9
+
+
+def test_a_snapshot_of_the_same_moment_that_shows_the_turned_position_settles_it() -> None:
+    world, short = netting()
+    order = only_approval(world.hear(prediction(ts_ns=later(60))))
+    world.hear(sent(order, later(60)), filled(order, ts_ns=later(60)))
+    before = changed(opened_by(short), side=Side.SELL)
+    tick_on(world, later(60), before, hedging=False)
+    assert order.order_id in world.core._book.state.orders, "the old position may still be shown"
+    after = changed(opened_by(order), volume_lots=short.volume_lots)
+    tick_on(world, later(60), after, hedging=False)
+    assert order.order_id not in world.core._book.state.orders
+    assert world.core._book.worst_case_lots("EURUSD") == pytest.approx(short.volume_lots)
 
 
 def test_hold_leaves_the_position_alone() -> None:
