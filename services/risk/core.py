@@ -300,20 +300,22 @@ class RiskCore:
         account = self._book.state.account
         if self._config.on_opposite != "reverse" or account is None or account.hedging or len(closing) != 1:
             return None
-        position, opening = closing[0], self._open_request(msg, closing)
-        if opening.instrument is None or not opening.size.volume_lots > 0.0:
-            return None
-        lots = opening.instrument.add_volumes(position.volume_lots, opening.size.volume_lots)
-        request = msgspec.structs.replace(
-            opening, position_id=position.position_id, exposure_x=self._book.exposure_x(msg.symbol, msg.side, lots),
-            size=msgspec.structs.replace(opening.size, volume_lots=lots),
-        )
+        request = self._open_request(msg, closing, turns=closing[0])
         # Where it is refused as a whole, closing and opening are decided one by one.
-        if not opening.instrument.is_valid_volume(lots) or self._refusal(request, now_ns) is not None:
+        if request.instrument is None or not request.instrument.is_valid_volume(request.size.volume_lots):
             return None
-        return self._approve(request, now_ns)
+        return None if self._refusal(request, now_ns) is not None else self._approve(request, now_ns)
 
-    def _open_request(self, msg: Prediction, closing: tuple[Position, ...]) -> OrderRequest:
+    def _open_request(
+        self, msg: Prediction, closing: tuple[Position, ...], turns: Position | None = None
+    ) -> OrderRequest:
+        """Return the order a prediction asks for.
+
+        Parameters
+        ----------
+        closing : positions that the same decision closes
+        turns : the one it closes itself, by so much more volume; sized to nothing where there is nothing to open
+        """
         instrument = self._book.instruments.get(msg.symbol)
         quote = self._book.state.quotes.get(msg.symbol)
         account = self._book.state.account
@@ -326,6 +328,8 @@ class RiskCore:
                 instrument, msg, msg.side, quote.entry(msg.side), stops.sl, account.equity_ccy, account.currency,
                 self._book.rates_for(instrument), self._config,
             )  # fmt: skip
+        if turns is not None and instrument is not None and size.volume_lots > 0.0:
+            size = Size(size.wished_lots, instrument.add_volumes(size.volume_lots, turns.volume_lots), size.bound)
         return OrderRequest(
             order_id=self._order_id(msg, "open", 0),
             prediction=msg,
@@ -336,6 +340,7 @@ class RiskCore:
             size=size,
             sl=stops.sl,
             tp=stops.tp,
+            position_id=0 if turns is None else turns.position_id,
             closing=frozenset([position.position_id for position in closing]),
             exposures_x=self._book.exposures_x(),
             exposure_x=self._book.exposure_x(msg.symbol, msg.side, size.volume_lots),
