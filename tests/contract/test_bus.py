@@ -1,6 +1,7 @@
 """One suite for every bus: what NATS promises, the memory bus promises too."""
 
 import asyncio
+import signal
 import time
 
 import numpy as np
@@ -45,6 +46,12 @@ class MemoryHarness:
     async def restart(self):
         self.server.restart()
 
+    def freeze(self):
+        """There is no process that could stand still."""
+
+    def thaw(self):
+        pass
+
     async def stop(self):
         pass
 
@@ -67,6 +74,12 @@ class NatsHarness:
 
     async def restart(self):
         self.server.launch()
+
+    def freeze(self):
+        self.server.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.server.process.send_signal(signal.SIGCONT)
 
     async def stop(self):
         await self.server.stop()
@@ -256,6 +269,22 @@ async def test_ten_kills_of_the_server_while_publishing_lose_and_repeat_nothing(
     await writer.flush()
     late = await hearer.reader(["ticks.*"])
     assert [item.seq for item in await collect(late, sent[0])] == list(range(1, sent[0] + 1))
+
+
+async def test_a_reader_that_begins_while_the_server_does_not_answer_waits_for_it(harness):
+    """A service that starts in the very moment in which the server is stuck, or was killed with the answer under way."""
+    writer, hearer = await harness.bus("ingest"), await harness.bus("features")
+    await writer.publish(tick(1))
+    await writer.flush()
+    harness.freeze()
+    beginning = asyncio.create_task(hearer.reader(["ticks.*"]))
+    # Longer than the client itself waits for an answer.
+    await asyncio.sleep(6.0)
+    harness.thaw()
+    async with asyncio.timeout(20):
+        reader = await beginning
+    await writer.publish(tick(2))
+    assert [item.seq for item in await collect(reader, 2)] == [1, 2]
 
 
 async def _hear_for_ever(reader, got):

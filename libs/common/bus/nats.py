@@ -282,6 +282,16 @@ class NatsBus:
         await self._client._flush_pending(force_flush=True)
         await self._client.flush(timeout=5)
 
+    async def settle_in_any_weather(self) -> None:
+        """Return once ``settle`` has succeeded, however often the server goes away meanwhile."""
+        while True:
+            try:
+                return await self.settle()
+            except _WEATHER:
+                if self._client.is_closed:
+                    raise
+                await asyncio.sleep(0.1)
+
     async def flush(self, *, for_s: float = 0.0) -> None:
         with contextlib.suppress(nats.errors.Error, TimeoutError):
             await self.settle()
@@ -502,7 +512,7 @@ class _NatsReader:
                 at_once.put_nowait(waiting.get_nowait())
             self._subscriptions.append(subscription)
         # The server must have the subscriptions before the streams are read, or a message could fall between.
-        await self._bus.settle()
+        await self._bus.settle_in_any_weather()
         if self._bus.failure is not None:
             raise self._bus.failure
         if self._commands:
