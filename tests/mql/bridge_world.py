@@ -129,6 +129,20 @@ class BridgeWorld:
             assert time.monotonic() < end, f"not in time; prints {self.expert.prints[-5:]}; heard {self.heard[-3:]}"
             await asyncio.sleep(0.005)
 
+    async def server_back(self) -> None:
+        """Start the server again, the program standing still until the observer hears again.
+
+        What is said to nobody is gone: the observer has no stream to catch up from, as the bridge's readers ask for what
+        they missed (see ``test_ingest_ea``).
+        """
+        with self.expert.lock:
+            await self.server.start()
+            observer = await self.bus("observer")
+            async with asyncio.timeout(20):
+                while not observer.connected:
+                    await asyncio.sleep(0.01)
+            await observer.settle()
+
     async def terminal_of(self, asker: EaAsker = EaAsker.EXECUTOR, **options: Any) -> EaTerminal:
         """Return the adapter's side, listening."""
         key = read_key(self.root, EA_KEY) if asker is EaAsker.EXECUTOR else None

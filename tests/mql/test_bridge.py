@@ -107,7 +107,7 @@ async def test_ticks_wait_for_a_bus_that_is_gone_and_none_is_lost_or_doubled(wor
             with expert.lock:
                 world.market.move("EURUSD", count=50)
             await asyncio.sleep(0.05)
-        await world.server.start()
+        await world.server_back()
         await world.until(lambda: len(published(world)) == len(shown(world)), 30.0)
     assert published(world) == shown(world)
     assert len(world.said("hello")) >= 2
