@@ -39,7 +39,7 @@ LABEL org.opencontainers.image.title="tickwire-$SERVICE" org.opencontainers.imag
 # Volumes that are mounted here for the first time take over these folders' owner and mode.
 RUN useradd --uid 10001 --no-create-home --home-dir /var/lib/tickwire --shell /usr/sbin/nologin tickwire \
     && install -d -o tickwire -g tickwire -m 0700 \
-         /var/lib/tickwire /var/lib/tickwire/keys /keys /keys/risk /keys/trainer /keys/public
+         /var/lib/tickwire /var/lib/tickwire/keys /keys /keys/risk /keys/trainer /keys/executor /keys/public
 COPY --from=build /opt/tickwire /opt/tickwire
 COPY --chmod=0755 deploy/entrypoint.sh /usr/local/bin/tickwire-entrypoint
 ENV PATH=/opt/tickwire/bin:$PATH \

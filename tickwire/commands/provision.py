@@ -13,21 +13,22 @@ from libs.common.bus.streams import STREAMS
 from libs.common.config import BusConfig, read_config
 from libs.common.errors import ConfigError
 from libs.common.signing import Signer
-from libs.common.storage.keys import SIGNERS, write_private
+from libs.common.storage.keys import EA_KEY, SIGNERS, write_private
 from tickwire.console import out
 from tickwire.stack import password_variable
 
 APPS = {"provision": typer.Typer(add_completion=False)}
 KEY_BYTES = 32
-PUBLIC = "public"
-"""Folder of all public keys; every signer has a folder of its name for its private one."""
+PUBLIC, EXECUTOR = "public", "executor"
+"""Folders: of all public keys; of the executor's, with the secret it shares with Expert Advisors. Every signer has one of
+its name for its private key."""
 
 
 @APPS["provision"].command(name="provision")
 def command(
     config: Annotated[Path | None, typer.Option("--config", "-c", help="Config file; its section bus is used.")] = None,
     keys: Annotated[
-        Path | None, typer.Option("--keys", help="Also make signing keys: KEYS/risk, KEYS/trainer, KEYS/public.")
+        Path | None, typer.Option("--keys", help="Also make keys: KEYS/risk, KEYS/trainer, KEYS/executor, KEYS/public.")
     ] = None,
     wait_s: Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for the server.")] = 30.0,
 ) -> None:
@@ -40,7 +41,7 @@ def command(
     out.print(f"{bus.url}: nats-server {version} syncs every write; {len(STREAMS)} streams and the model store are there")
     if keys is not None:
         deal_keys(keys)
-        out.print(f"{keys}: signing keys of {', '.join(SIGNERS)}")
+        out.print(f"{keys}: signing keys of {', '.join(SIGNERS)}, and {EA_KEY} for executor and Expert Advisors")
 
 
 async def _provision(bus: BusConfig, admin: str, system: str, wait_s: float) -> str:
@@ -61,11 +62,12 @@ def _password(user: str) -> str:
 
 
 def deal_keys(folder: Path) -> None:
-    """Give every signer a folder with its private key, and one folder all public keys; keys that exist stay.
+    """Give every signer a folder with its private key, one all public keys, and the executor its own; what exists stays.
 
     Parameters
     ----------
-    folder : gets ``<signer>/<signer>.key`` (mode 0600) and ``public/<signer>.pub``
+    folder : gets ``<signer>/<signer>.key`` (mode 0600), ``public/<signer>.pub``, ``executor/risk.pub`` and
+        ``executor/ea.key`` (mode 0600), the secret shared with Expert Advisors
 
     Raises
     ------
@@ -74,13 +76,18 @@ def deal_keys(folder: Path) -> None:
     public = folder / PUBLIC
     public.mkdir(parents=True, exist_ok=True)
     for signer in SIGNERS:
-        private = folder / signer / f"{signer}.key"
-        private.parent.mkdir(mode=0o700, exist_ok=True)
-        if not private.exists():
-            write_private(private, secrets.token_bytes(KEY_BYTES))
-        content = private.read_bytes()
-        if len(content) != KEY_BYTES:
-            raise ConfigError(
-                f"{private}: {len(content)} bytes, an Ed25519 key has {KEY_BYTES}. Move it away to have a new one."
-            )
+        content = _secret(folder / signer / f"{signer}.key")
         (public / f"{signer}.pub").write_bytes(Signer(content).public_bytes)
+    _secret(folder / EXECUTOR / EA_KEY)
+    (folder / EXECUTOR / "risk.pub").write_bytes((public / "risk.pub").read_bytes())
+
+
+def _secret(file: Path) -> bytes:
+    """Return the bytes of a key, made where there is none."""
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    if not file.exists():
+        write_private(file, secrets.token_bytes(KEY_BYTES))
+    content = file.read_bytes()
+    if len(content) != KEY_BYTES:
+        raise ConfigError(f"{file}: {len(content)} bytes, a key has {KEY_BYTES}. Move it away to have a new one.")
+    return content

@@ -16,8 +16,11 @@ KEYS = {
     "risk": {"risk-keys": "/var/lib/tickwire/keys"},
     "trainer": {"trainer-keys": "/var/lib/tickwire/keys"},
     "inference": {"public-keys": "/var/lib/tickwire/keys"},
-    "executor": {"public-keys": "/var/lib/tickwire/keys"},
-    "provision": {"risk-keys": "/keys/risk", "trainer-keys": "/keys/trainer", "public-keys": "/keys/public"},
+    "executor": {"executor-keys": "/var/lib/tickwire/keys"},
+    "provision": {
+        "risk-keys": "/keys/risk", "trainer-keys": "/keys/trainer", "executor-keys": "/keys/executor",
+        "public-keys": "/keys/public",
+    },
 }
 
 

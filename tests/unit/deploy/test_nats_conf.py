@@ -135,19 +135,22 @@ def test_keys_are_dealt_apart_and_kept(tmp_path: Path) -> None:
     deal_keys(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*/*")} == deal_keys_again
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/*")) == [
-        "public/risk.pub", "public/trainer.pub", "risk/risk.key", "trainer/trainer.key"
+        "executor/ea.key", "executor/risk.pub", "public/risk.pub", "public/trainer.pub", "risk/risk.key",
+        "trainer/trainer.key",
     ]
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "keys").symlink_to(tmp_path / "risk")
     signer = Signer(read_key(tmp_path / "state", "risk.key"))
     assert signer.public_bytes == (tmp_path / "public" / "risk.pub").read_bytes()
-    Verifier((tmp_path / "public" / "risk.pub").read_bytes())
+    Verifier((tmp_path / "executor" / "risk.pub").read_bytes())
+    for secret in ("executor/ea.key", "risk/risk.key", "trainer/trainer.key"):
+        assert (tmp_path / secret).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_file_that_is_no_key_is_not_overwritten(tmp_path: Path) -> None:
     deal_keys(tmp_path)
     (tmp_path / "risk" / "risk.key").write_bytes(b"short")
-    with pytest.raises(ConfigError, match=r"5 bytes, an Ed25519 key has 32\. Move it away"):
+    with pytest.raises(ConfigError, match=r"5 bytes, a key has 32\. Move it away"):
         deal_keys(tmp_path)
 
 
