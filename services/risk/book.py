@@ -128,8 +128,11 @@ def _by_symbol(positions: tuple[Position, ...]) -> dict[str, tuple[Position, ...
 
 
 def order_key(order_id: str) -> int:
-    """Return the part of an order id that its magic number carries."""
-    return int(order_id[: _MAGIC_KEY_BITS // 4], 16)
+    """Return the part of an order id that its magic number carries; -1, which none carries, for what is no order id."""
+    try:
+        return int(order_id[: _MAGIC_KEY_BITS // 4], 16)
+    except ValueError:
+        return -1
 
 
 class Book:

@@ -134,7 +134,7 @@ class RiskCore:
 
     def on_order_sent(self, msg: OrderSent, now_ns: int) -> tuple[Message, ...]:
         """Keep counting: the broker has it, so it no longer expires."""
-        order = self._order_of(msg.order_id, msg.symbol, msg.side, msg.volume_lots)
+        order = self._order_of(msg)
         if order is not None and order.stage == "approved":
             order.stage = "sent"
         return ()
@@ -148,7 +148,7 @@ class RiskCore:
         return self._settle(msg)
 
     def _settle(self, msg: OrderFilled | OrderPartiallyFilled) -> tuple[Message, ...]:
-        order = self._order_of(msg.order_id, msg.symbol, msg.side, msg.volume_lots)
+        order = self._order_of(msg)
         if order is not None:
             order.stage, order.settled_ns = "settled", msg.ts_event_ns
             order.volume_lots = msg.volume_lots
@@ -199,12 +199,14 @@ class RiskCore:
         """Do nothing: exposure is counted by volume, wherever the stops are."""
         return ()
 
-    def _order_of(self, order_id: str, symbol: str, side: Side, lots: float) -> OpenOrder | None:
-        """Return the open order; one of ours that was given up as expired is counted again."""
+    def _order_of(self, msg: OrderSent | OrderFilled | OrderPartiallyFilled) -> OpenOrder | None:
+        """Return the open order of our account; one of ours that was given up as expired is counted again."""
+        if msg.account != self._account:
+            return None
         orders = self._book.state.orders
-        if order_id not in orders and order_key(order_id) in self._book.state.own_keys:
-            orders[order_id] = _opening_order(order_id, symbol, side, lots)
-        return orders.get(order_id)
+        if msg.order_id not in orders and order_key(msg.order_id) in self._book.state.own_keys:
+            orders[msg.order_id] = _opening_order(msg.order_id, msg.symbol, msg.side, msg.volume_lots)
+        return orders.get(msg.order_id)
 
     # ---- what people command
 

@@ -156,6 +156,26 @@ def test_an_older_quote_or_account_does_not_replace_a_newer_one() -> None:
     assert only_approval(world.hear(prediction(ts_ns=later(1)))).price == 1.37005
 
 
+@pytest.mark.parametrize("order_id", ["", "x", "日", "A\0", "direction-EURUSD", "-00000000001", "a" * 300])
+def test_what_is_no_order_id_is_none_of_ours(order_id: str) -> None:
+    """It kills nobody: what an executor says must not take the only door down."""
+    world = World(ONE_AT_A_TIME).ready()
+    odd = changed(only_approval(world.hear(prediction())), order_id=order_id)
+    unknown = OrderUnknown(**about(odd), side=odd.side, volume_lots=odd.volume_lots, reason="timeout")
+    for said in (sent(odd), filled(odd), unknown, filled(odd)):
+        assert world.hear(said) == ()
+    tick_on(world, later(1))
+    assert only_refusal(world.hear(prediction(ts_ns=later(1)))).reason is RefusalReason.MAX_OPEN_POSITIONS
+
+
+def test_another_accounts_executions_do_not_change_what_is_counted() -> None:
+    world = World(ONE_AT_A_TIME).ready()
+    world.hear(sent(changed(only_approval(world.hear(prediction())), account="other")))
+    # As if nothing had been heard: the approval has expired and its grace is over.
+    tick_on(world, later(7.1))
+    assert only_approval(world.hear(prediction(ts_ns=later(7.1))))
+
+
 # ---- on its way
 
 
