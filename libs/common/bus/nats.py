@@ -34,6 +34,7 @@ from libs.common.bus.streams import (
 from libs.common.codec import Codec, encode
 from libs.common.errors import ArtifactError, BusError
 from libs.common.messages.base import Message
+from libs.common.models.bundle import MAX_ARCHIVE_BYTES
 from libs.common.routing import subject_of
 
 CONFIRM_EVERY_S = 1.0
@@ -144,7 +145,7 @@ class NatsBus:
         ring = self._rings.get(subject)
         if ring is None:
             ring = self._rings[subject] = Ring(
-                await self._stored_seq_waiting(subject), keep_s=KEEP_S, keep_bytes=RING_BYTES // 4
+                await self._held_at_start(subject), keep_s=KEEP_S, keep_bytes=RING_BYTES // 4
             )
         if not ring.add(seq, payload, time.monotonic()):
             return
@@ -205,6 +206,21 @@ class NatsBus:
     async def _stored_seq(self, subject: str) -> int:
         newest = await self._newest(subject)
         return 0 if newest is None else newest.seq
+
+    async def _held_at_start(self, subject: str) -> int:
+        """Return the last number the stream holds; one larger than all it has ever held is not our writer's."""
+        while True:
+            held = await self._stored_seq_waiting(subject)
+            try:
+                reach = await _last_stream_seq(self, subject) if held else 0
+                if held > reach:
+                    numbers = [opened(_any_codec, subject, msg.data).seq async for msg in _stored(self, subject, 0.0, 0)]
+                    held = max((number for number in numbers if number <= reach), default=0)
+                return held
+            except _WEATHER:
+                if self._client.is_closed:
+                    raise
+                await asyncio.sleep(0.1)
 
     async def _stored_seq_waiting(self, subject: str) -> int:
         while True:
@@ -432,6 +448,10 @@ class NatsBus:
     async def get_object(self, name: str) -> bytes:
         try:
             store = await self._js.object_store(MODEL_BUCKET)
+            size = (await store.get_info(name)).size or 0
+            if size > MAX_ARCHIVE_BYTES:
+                # All of it would lie in memory before the bundle's own check could refuse it.
+                raise ArtifactError(f"model store's object '{name}' has {size} bytes, a bundle {MAX_ARCHIVE_BYTES} at most")
             found = await store.get(name)
         except (nats.js.errors.NotFoundError, nats.js.errors.ObjectNotFoundError) as error:
             raise ArtifactError(f"model store holds no object '{name}'") from error
@@ -635,22 +655,41 @@ class _NatsReader:
 
     async def _fill(self) -> None:
         """Fill holes from the stream until there are none; what nobody holds any more is given up, loudly."""
-        started = time.monotonic()
         try:
             since_s: float | None = None
+            looked: dict[str, tuple[float, int]] = {}
             while self._joiner.holes() and not self._closed:
-                for subject in self._joiner.holes():
+                holes = self._joiner.holes()
+                # Every hole has its own time: one that has just been seen is not given up with an old one.
+                looked = {subject: looked.get(subject) or self._look(subject) for subject in holes}
+                for subject in holes:
                     with contextlib.suppress(*_WEATHER):
                         await self._read_stored(subject, self._since(since_s))
                 since_s = 0.0  # the overlap was too short: look through all of it
-                if not self._joiner.holes():
-                    break
-                if time.monotonic() - started > LOST_AFTER_S and self._bus.connected:
-                    for subject in self._joiner.holes():
-                        self._emit(self._joiner.give_up(subject))
-                await asyncio.sleep(0.2)
+                for subject in self._joiner.holes():
+                    since, stood = looked.get(subject) or self._look(subject)
+                    if time.monotonic() - since > LOST_AFTER_S and self._bus.connected:
+                        with contextlib.suppress(*_WEATHER):
+                            await self._end_hole(subject, stood)
+                        looked[subject] = self._look(subject)
+                if self._joiner.holes():
+                    await asyncio.sleep(0.2)
         finally:
             self._filling = False
+
+    def _look(self, subject: str) -> tuple[float, int]:
+        """Return the time and the last number handled on a subject."""
+        return time.monotonic(), self._joiner.last.get(subject, 0)
+
+    async def _end_hole(self, subject: str, stood: int) -> None:
+        """Set aside the number that made the hole when it cannot be the writer's; else go on behind the hole."""
+        reach = await _last_stream_seq(self._bus, subject)
+        stray = self._joiner.stray(subject, stood, reach)
+        if stray is not None:
+            problem = f"number {stray.seq} is far ahead of {self._joiner.last.get(subject, 0)}, the last one before it"
+            self._emit([Delivered(subject, stray.payload, None, 0, problem)])
+        elif self._joiner.last.get(subject, 0) == stood:
+            self._emit(self._joiner.give_up(subject))
 
     async def _read_stored(self, pattern: str, since_s: float) -> None:
         """Pass everything the stream holds of a pattern since a time (0: from its start) to the joiner."""

@@ -114,6 +114,28 @@ class Joiner(Generic[Item]):
         self.last[subject] = first - 1
         return self._drain(subject)
 
+    def stray(self, subject: str, stood: int, reach: int) -> Item | None:
+        """Take out the one message that waits behind a hole when its number cannot be the writer's, else ``None``.
+
+        A number far ahead must not be gone on with: everything the writer says until it gets there would be taken
+        for a repeat. One message is no proof of such a jump when numbers below it go on coming, nor when the stream
+        has never held so many messages; two in a row are.
+
+        Parameters
+        ----------
+        stood : the last number handled when the hole was looked at before
+        reach : how many messages the stream has held so far
+        """
+        waiting = self._pending.get(subject, {})
+        if len(waiting) != 1 or subject in self._left:
+            return None
+        [(seq, item)] = waiting.items()
+        if self.last.get(subject, 0) <= stood and seq <= reach:
+            return None
+        del self._pending[subject]
+        self._holes.discard(subject)
+        return item
+
     def _hold(self, subject: str, seq: int, item: Item) -> None:
         """Let a message wait; where there is no room, remember that the stream has more."""
         waiting = self._pending.setdefault(subject, {})
@@ -188,8 +210,11 @@ class Ring:
         return True
 
     def confirm(self, held: int, at_s: float) -> None:
-        """Note what the stream holds now, and forget what it has held for long enough."""
-        self.held = max(self.held, held)
+        """Note what the stream holds now, and forget what it has held for long enough.
+
+        A number beyond what was ever sent is not ours: to believe it would be to send nothing more.
+        """
+        self.held = max(self.held, min(held, self.newest))
         while self._entries and self._entries[0][0] <= self.held:
             entry = self._entries.popleft()
             self.bytes -= len(entry[1])
@@ -205,7 +230,7 @@ class Ring:
 
     def restarted(self, held: int) -> None:
         """Note what the stream holds after its server may have been killed; what it lost is missing again."""
-        self.held = held
+        self.held = held = min(held, self.newest)
         while self._kept and self._kept[-1][0] > held:
             entry = self._kept.pop()
             self._kept_bytes -= len(entry[1])

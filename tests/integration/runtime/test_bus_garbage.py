@@ -7,6 +7,7 @@ import pytest
 from libs.common.bus.memory import MemoryBus, MemoryServer
 from libs.common.bus.server import EmbeddedServer
 from libs.common.codec import encode
+from libs.common.errors import ArtifactError
 from libs.common.messages.control import Watermark
 from tests.integration.runtime.toys import connect, tick
 
@@ -115,20 +116,119 @@ async def test_the_memory_bus_knows_garbage_as_well():
     assert [item.message is None for item in got] == [True, True, False]
 
 
-async def test_a_number_far_too_high_is_given_up_after_a_while_and_the_reader_goes_on(server, monkeypatch):
-    """The subject's own writer said it: what lies between is nobody's, and is counted as lost."""
+async def test_numbers_far_too_high_are_gone_on_with_after_a_while(server, monkeypatch):
+    """The subject's own writer says one after the other: what lies between is nobody's, and is counted as lost."""
     monkeypatch.setattr("libs.common.bus.nats.LOST_AFTER_S", 0.3)
     ingest, features = await connect(server, "ingest"), await connect(server, "features")
     reader = await features.reader(["ticks.*"])
     await ingest.publish(tick(1, "EURUSD"))
-    await ingest._client.publish("ticks.EURUSD", encode(tick(50, "EURUSD")))
+    for number in (50, 51):
+        await ingest._client.publish("ticks.EURUSD", encode(tick(number, "EURUSD")))
     got = []
     async with asyncio.timeout(10):
-        while len(got) < 2:
+        while len(got) < 3:
             got += await reader.batch()
-    assert [item.seq for item in got] == [1, 50]
+    assert [item.seq for item in got] == [1, 50, 51]
     assert reader.counts().lost == 48
-    await ingest._client.publish("ticks.EURUSD", encode(tick(51, "EURUSD")))
-    assert [item.seq for item in await asyncio.wait_for(reader.batch(), 5)] == [51]
+    await ingest._client.publish("ticks.EURUSD", encode(tick(52, "EURUSD")))
+    assert [item.seq for item in await asyncio.wait_for(reader.batch(), 5)] == [52]
     await ingest.close()
     await features.close()
+
+
+async def heard(reader, count, for_s=10):
+    """Return the numbers of the first messages a reader hears, and what else came."""
+    numbers, others = [], []
+    async with asyncio.timeout(for_s):
+        while len(numbers) < count:
+            for item in await reader.batch():
+                numbers.append(item.seq) if item.message is not None else others.append(item)
+    return numbers, others
+
+
+async def test_one_number_far_ahead_does_not_make_a_reader_deaf(server, monkeypatch):
+    monkeypatch.setattr("libs.common.bus.nats.LOST_AFTER_S", 0.5)
+    ingest, features = await connect(server, "ingest"), await connect(server, "features")
+    reader = await features.reader(["ticks.*"])
+    for number in (1, 2, 3):
+        await ingest.publish(tick(number, "EURUSD"))
+    await ingest._client.publish("ticks.EURUSD", encode(tick(2**40, "EURUSD")))
+    numbers, others = await heard(reader, 3)
+    async with asyncio.timeout(10):
+        while not others:
+            others += await reader.batch()
+    assert (numbers, reader.joined) == ([1, 2, 3], True)
+    assert [item.message for item in others] == [None]
+    assert "1099511627776 is far ahead of 3" in others[0].error
+    for number in (4, 5):
+        await ingest.publish(tick(number, "EURUSD"))
+    assert (await heard(reader, 2))[0] == [4, 5]
+    assert reader.counts().lost == 0
+    for bus in (ingest, features):
+        await bus.close()
+
+
+async def test_a_number_a_little_ahead_does_not_make_a_reader_deaf_while_others_come(server, monkeypatch):
+    """The stream has held so many messages, so the number alone says nothing; what goes on below it does."""
+    monkeypatch.setattr("libs.common.bus.nats.LOST_AFTER_S", 0.5)
+    ingest, features = await connect(server, "ingest"), await connect(server, "features")
+    for number in range(1, 51):
+        await ingest.publish(tick(number, "GBPUSD"))
+    reader = await features.reader(["ticks.EURUSD"])
+    await ingest.publish(tick(1, "EURUSD"))
+    await ingest._client.publish("ticks.EURUSD", encode(tick(30, "EURUSD")))
+    for number in range(2, 20):
+        await ingest.publish(tick(number, "EURUSD"))
+        await ingest.push()
+        await asyncio.sleep(0.1)
+    assert (await heard(reader, 19))[0] == list(range(1, 20))
+    for number in range(20, 41):
+        await ingest.publish(tick(number, "EURUSD"))
+    assert (await heard(reader, 21))[0] == list(range(20, 41))
+    assert reader.counts().lost == 0
+    for bus in (ingest, features):
+        await bus.close()
+
+
+async def test_what_a_stream_no_longer_has_is_still_given_up(server, monkeypatch):
+    monkeypatch.setattr("libs.common.bus.nats.LOST_AFTER_S", 0.5)
+    ingest, features = await connect(server, "ingest"), await connect(server, "features")
+    for number in (7, 8, 9):
+        await ingest._client.publish("ticks.EURUSD", encode(tick(number, "EURUSD")))
+    await ingest.settle()
+    reader = await features.reader(["ticks.*"])
+    assert (await heard(reader, 3))[0] == [7, 8, 9]
+    assert reader.counts().lost == 6
+    for bus in (ingest, features):
+        await bus.close()
+
+
+async def test_one_number_far_ahead_does_not_silence_its_writer(server):
+    ingest, features = await connect(server, "ingest"), await connect(server, "features")
+    await ingest.publish(tick(1, "EURUSD"))
+    await ingest.flush()
+    for restarted in (ingest, await connect(server, "ingest")):
+        await restarted._client.publish("ticks.EURUSD", encode(tick(2**40, "EURUSD")))
+        await restarted.settle()
+        # After a reconnect, as at a start, the newest message of the subject says what the stream holds.
+        await restarted._on_reconnect()
+        first = 2 if restarted is ingest else 4
+        for number in range(1, first + 2):
+            await restarted.publish(tick(number, "EURUSD"))
+        await asyncio.wait_for(restarted.flush(), 5)
+        assert await restarted.held("ticks.EURUSD") == first + 1
+        assert restarted.republished == 0
+    for bus in (ingest, features):
+        await bus.close()
+
+
+async def test_an_object_larger_than_any_bundle_is_refused_unread(server, monkeypatch):
+    trainer, inference = await connect(server, "trainer"), await connect(server, "inference")
+    await trainer.put_object("model-1", b"x" * 1_001)
+    monkeypatch.setattr("libs.common.bus.nats.MAX_ARCHIVE_BYTES", 1_000)
+    with pytest.raises(ArtifactError, match="'model-1' has 1001 bytes, a bundle 1000 at most"):
+        await inference.get_object("model-1")
+    monkeypatch.setattr("libs.common.bus.nats.MAX_ARCHIVE_BYTES", 1_001)
+    assert len(await inference.get_object("model-1")) == 1_001
+    for bus in (trainer, inference):
+        await bus.close()

@@ -264,3 +264,34 @@ def test_what_is_kept_longer_has_a_limit_of_its_own():
     assert (ring.kept, ring.bytes) == (2, 0)
     ring.restarted(0)
     assert [seq for seq, _ in ring.missing(9.0)] == [4, 5]
+
+
+def test_a_number_beyond_what_was_sent_is_not_believed_to_be_held():
+    ring = Ring(0)
+    ring.add(1, b"x", 0.0)
+    ring.confirm(2**40, 1.0)
+    assert ring.held == 1
+    assert ring.add(2, b"x", 1.0)
+    ring.restarted(2**40)
+    assert ring.add(3, b"x", 1.0)
+
+
+def test_one_message_far_ahead_is_a_stray_and_two_in_a_row_are_a_jump():
+    joiner = Joiner({"ticks.A": 3})
+    assert joiner.live("ticks.A", 2**40, "stray") == []
+    assert joiner.stray("ticks.A", 3, reach=2**40) is None
+    assert joiner.stray("ticks.A", 3, reach=4) == "stray"
+    assert joiner.holes() == ()
+    assert joiner.live("ticks.A", 4, "true") == ["true"]
+    for number in (100, 101):
+        joiner.live("ticks.A", number, number)
+    assert joiner.stray("ticks.A", 4, reach=5) is None
+    assert joiner.give_up("ticks.A") == [100, 101]
+
+
+def test_what_goes_on_below_a_lone_number_makes_it_a_stray():
+    joiner = Joiner({"ticks.A": 3})
+    joiner.live("ticks.A", 9, "stray")
+    joiner.live("ticks.A", 4, "true")
+    assert joiner.stray("ticks.A", 3, reach=1_000) == "stray"
+    assert joiner.live("ticks.A", 5, "true") == ["true"]
