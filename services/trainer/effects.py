@@ -70,7 +70,8 @@ class TrainingFailed(EffectResult, frozen=True, kw_only=True):
 
     Parameters
     ----------
-    reason : ``timeout``, ``crashed``, ``refused`` (the dataset or the champion's bundle), ``corrupt``
+    reason : ``timeout``, ``crashed``, ``refused`` (the dataset, the champion's bundle, or the model
+        as ONNX), ``corrupt``
     detail : one short sentence for people
     """
 

@@ -1,8 +1,8 @@
 """The folder through which trainer and fitting process hand each other work: plain arrays, JSON and text, no pickle.
 
-``dataset.npz``, ``request.json`` and perhaps ``champion.txt`` go in; ``result/`` with ``model.txt``, ``golden.json``
-and ``report.json`` comes out, renamed into place when it is whole. ``report.json`` holds the hashes of the others.
-A ``refused.json`` comes out instead when the work cannot be done and trying again would not help.
+``dataset.npz``, ``request.json`` and perhaps ``champion.txt`` go in; ``result/`` with ``model.txt``, ``model.onnx``,
+``golden.json`` and ``report.json`` comes out, renamed into place when it is whole. ``report.json`` holds the hashes of
+the others. A ``refused.json`` comes out instead when the work cannot be done and trying again would not help.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from libs.common.errors import DataError
-from libs.common.models.bundle import GOLDEN_FILE, MODEL_FILE
+from libs.common.models.bundle import GOLDEN_FILE, MODEL_FILE, ONNX_FILE
 from libs.common.stats.drift import DriftReference
 from services.trainer.dataset import Dataset, columns_of
 from services.trainer.work import FitOutcome, FitRequest
@@ -76,7 +76,7 @@ def read_work(folder: Path) -> tuple[Dataset, FitRequest, bytes | None]:
 
 def write_result(folder: Path, outcome: FitOutcome) -> None:
     """Write a result whole or not at all."""
-    files = {MODEL_FILE: outcome.model_text, GOLDEN_FILE: outcome.golden}
+    files = {MODEL_FILE: outcome.model_text, ONNX_FILE: outcome.model_onnx, GOLDEN_FILE: outcome.golden}
     report = Report(
         metrics=outcome.metrics, drift=outcome.drift, mean_return_pct=outcome.mean_return_pct,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
@@ -100,7 +100,7 @@ def read_result(folder: Path) -> tuple[Report, dict[str, bytes]]:
         report = msgspec.json.decode(file.read_bytes(), type=Report)
     except (OSError, msgspec.MsgspecError) as error:
         raise DataError(str(file), f"cannot be read: {error}") from error
-    if set(report.files) != {MODEL_FILE, GOLDEN_FILE}:
+    if set(report.files) != {MODEL_FILE, ONNX_FILE, GOLDEN_FILE}:
         raise DataError(str(file), f"names the files {sorted(report.files)}")
     files = {}
     for name, wanted in report.files.items():

@@ -15,6 +15,7 @@ import structlog
 from libs.common.config import BusConfig, SystemConfig
 from libs.common.errors import ArtifactError, ConfigError
 from libs.common.models.bundle import check_golden, unpack
+from libs.common.models.onnx_predictor import OnnxPredictor
 from libs.common.models.predictor import load_predictor
 from libs.common.runtime.metrics import Metrics
 from libs.common.runtime.service import ServiceContext
@@ -107,7 +108,11 @@ async def test_a_training_puts_a_bundle_into_the_store_that_passes_every_check_o
     assert isinstance(result, ModelTrained)
     name = f"direction-EURUSD-1-{result.bundle_sha256[:16]}"
     bundle = unpack(context.bus.objects[name], VERIFIER)
-    check_golden(bundle, load_predictor(bundle))
+    predictor = load_predictor(bundle)
+    check_golden(bundle, predictor)
+    rows = dataset(500, 0.8).features
+    in_terminals = OnnxPredictor.of_bundle(bundle).predict_block(rows)
+    assert in_terminals == pytest.approx(predictor.predict_block(rows), abs=1e-6)
     manifest = bundle.manifest
     assert bundle.sha256 == result.bundle_sha256
     assert (manifest.schema_id, manifest.feature_names, manifest.seed) == (SCHEMA, NAMES, 3)
@@ -237,6 +242,19 @@ async def test_a_corrupt_result_is_refused(context, damage):
     assert not context.bus.objects
 
 
+async def test_a_model_that_onnx_runtime_runs_otherwise_is_refused_with_the_reason(context):
+    text = (
+        "from services.trainer import onnx_export\n"
+        "from services.trainer.adapters.fit_process import main\n"
+        "onnx_export._threshold = lambda node: node['threshold'] + 1.0\n"
+        "sys.exit(main(folder))"
+    )
+    result = await (await effects_of(context, script(context, text))).perform(effect())
+    assert (type(result), result.reason) == (TrainingFailed, "refused")
+    assert "model.onnx: row" in result.detail
+    assert not context.bus.objects
+
+
 async def test_work_that_cannot_be_done_is_refused_with_the_reason(context):
     result = await (await effects_of(context)).perform(effect(dataset(60, 0.5, overlap=100)))
     assert (type(result), result.reason) == (TrainingFailed, "refused")
@@ -320,4 +338,4 @@ def test_results_are_read_back_whole(tmp_path):
 
     assert main(tmp_path) == 0
     report, files = read_result(tmp_path)
-    assert set(report.files) == set(files) == {"model.txt", "golden.json"}
+    assert set(report.files) == set(files) == {"model.txt", "model.onnx", "golden.json"}
