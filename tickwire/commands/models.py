@@ -1,9 +1,10 @@
-"""``tickwire models``: what was trained, what serves, and a person's word on it."""
+"""``tickwire models``: what was trained, what serves, a person's word on it, and models of a person's own."""
 
 import asyncio
 import getpass
 import time
 import uuid
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,14 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from libs.common import subjects
-from libs.common.errors import ConfigError
+from libs.common.errors import ArtifactError, ConfigError
 from libs.common.messages.control import PromoteModel
+from libs.common.signing import Signer
+from libs.common.storage.keys import read_key
 from tickwire.connect import DataDirOption, PasswordOption, Target, UrlOption, connected, find_target
 from tickwire.console import out, print_error, print_json
 from tickwire.models_history import PATTERN, ModelHistory
 from tickwire.tail_format import clock
 
-group = typer.Typer(name="models", help="List models, promote one, or roll back.", add_completion=False)
+group = typer.Typer(name="models", help="List models, promote one, roll back, pack your own.", add_completion=False)
 group.info.no_args_is_help = True
 APPS = {"models": group}
 CONFIRM_WITHIN_S = 10.0
@@ -89,6 +92,54 @@ def rollback(
     if previous is None:
         raise ConfigError(f"{name}: no other version was champion before, there is nothing to go back to")
     _promote(target, name, previous, rollback=True, as_json=as_json)
+
+
+@group.command(name="pack")
+def pack_model(
+    model: Annotated[Path, typer.Argument(help="Your model, model.onnx.")],
+    about: Annotated[Path, typer.Argument(help="What it is, YAML or JSON; docs/models.md explains the fields.")],
+    golden: Annotated[Path, typer.Argument(help="Rows with the probabilities it gave them where it was trained, JSON.")],
+    to: Annotated[Path | None, typer.Option("--out", "-o", help="Bundle to write; default: NAME-VERSION.bundle.")] = None,
+    rows: Annotated[Path | None, typer.Option("--rows", help="Its training rows, .npy, so that drift is watched.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Config whose features it was trained on.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Data folder with the trainer's key; default: the config's.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a signed bundle of an ONNX model of your own.
+
+    It is checked as inference checks it: one row in, three probabilities out, nothing foreign in the file, and the golden
+    rows must come out as you state them.
+    """
+    from services.features.feature_set import FeatureSet
+    from services.features.shell import prepare
+    from tickwire.models_pack import pack_onnx, read_about, read_rows
+    from tickwire.sections import read_all
+
+    sections = read_all(config)
+    prepare(sections["features"])  # families of the user's own
+    features = FeatureSet.from_config(sections["features"])
+    signer = Signer(read_key(data_dir or Path(sections["system"].data_dir), "trainer.key"))
+    described = read_about(about)
+    trained_on = read_rows(rows, len(features.names)) if rows is not None else None
+    try:
+        archive, bundle = pack_onnx(
+            model.read_bytes(), golden.read_bytes(), described, features.schema_id, features.names, signer, trained_on,
+            sections["trainer"].fit.drift_bins,
+        )
+        target = to or Path(f"{bundle.manifest.name}-{bundle.manifest.version}.bundle")
+        target.write_bytes(archive)
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{model}: {error}") from error
+    if as_json:
+        print_json({"file": str(target), "bundle_sha256": bundle.sha256, "schema_id": features.schema_id})
+        return
+    out.print(f"{target}: {bundle.manifest.name} version {bundle.manifest.version}, bundle {bundle.sha256}")
+    if trained_on is None:
+        out.print("Drift will not be watched: name the training rows with --rows to have it watched.")
 
 
 async def _history(target: Target) -> ModelHistory:
