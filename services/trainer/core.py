@@ -1,7 +1,7 @@
 """Collects served rows, labels them, decides when to train and who may serve."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -9,13 +9,20 @@ from libs.common.config import InstrumentConfig
 from libs.common.core import EffectResult, Route, Stage
 from libs.common.ids import derived_id
 from libs.common.messages.base import Message
-from libs.common.messages.control import Alert, PromoteModel, RetrainModel, Severity
+from libs.common.messages.control import AdoptModel, Alert, PromoteModel, RetrainModel, Severity
 from libs.common.messages.features import DriftDetected, FeatureBlock
 from libs.common.messages.market import TickBlock
-from libs.common.messages.models import ModelPromoted, ModelPublished, ModelRefused, ModelRejected, ModelRetired
+from libs.common.messages.models import (
+    ModelPromoted,
+    ModelPublished,
+    ModelRefused,
+    ModelRejected,
+    ModelRetired,
+    ModelShadowed,
+)
 from services.trainer.book import Book, BookState
 from services.trainer.config import TrainerConfig
-from services.trainer.effects import ModelTrained, TrainingFailed, TrainModel
+from services.trainer.effects import AdoptBundle, AdoptionFailed, BundleAdopted, ModelTrained, TrainingFailed, TrainModel
 from services.trainer.gate import decide
 from services.trainer.life import Life, Rejection, StoredVersion
 
@@ -59,8 +66,9 @@ class TrainerCore:
         Route(pattern="models.*.rejected", kinds=(ModelRejected,), after=("ticks",)),
         Route(pattern="control.retrain", kinds=(RetrainModel,)),
         Route(pattern="control.promote", kinds=(PromoteModel,)),
+        Route(pattern="control.adopt", kinds=(AdoptModel,)),
     )
-    RESULTS: ClassVar[tuple[type[EffectResult], ...]] = (ModelTrained, TrainingFailed)
+    RESULTS: ClassVar[tuple[type[EffectResult], ...]] = (ModelTrained, TrainingFailed, BundleAdopted, AdoptionFailed)
     STAGES: ClassVar[tuple[Stage, ...]] = (
         Stage(name="settled", after=("ticks", "features.settled", "inference.predicted")),
     )
@@ -146,6 +154,52 @@ class TrainerCore:
             text = f"{message.name} {message.version} serves already"
             return (_alert("promote_refused", text, message, now_ns),)
         return self._promote(symbol, wanted, message.ts_event_ns, now_ns, message.rollback)
+
+    def on_adopt_model(self, message: AdoptModel, now_ns: int) -> tuple[Message, ...]:
+        """Have somebody else's bundle checked; its number is taken from now on."""
+        symbol = message.name.removeprefix(NAME_PREFIX)
+        life = self._lives.get(symbol)
+        if life is None or message.name != model_name(symbol):
+            return (_alert("adopt_refused", f"{message.name} is not a model of this system", message, now_ns),)
+        if life.adopting:
+            text = f"{message.name}: another bundle is being checked; try again in a moment"
+            return (_alert("adopt_refused", text, message, now_ns),)
+        # A training under way has its number already.
+        taken = life.last_version + (1 if life.effect_id else 0)
+        if message.version <= taken:
+            text = f"{message.name} {message.version}: versions up to {taken} are taken; pack it as a higher one"
+            return (_alert("adopt_refused", text, message, now_ns),)
+        life.last_version = message.version
+        life.adopting = derived_id("adopt", message.name, message.version, message.bundle_sha256)
+        return (AdoptBundle(
+            ts_event_ns=message.ts_event_ns, ts_init_ns=now_ns, effect_id=life.adopting, name=message.name,
+            version=message.version, symbol=symbol, bundle_sha256=message.bundle_sha256,
+        ),)
+
+    def on_bundle_adopted(self, message: BundleAdopted, now_ns: int) -> tuple[Message, ...]:
+        """Publish the version and let it predict for the record; who is promoted stays a person's decision."""
+        life = self._lives.get(message.symbol)
+        if life is None or life.adopting != message.effect_id:
+            return ()
+        life.adopting = ""
+        schema_id = self._books[message.symbol].schema_id
+        if schema_id and message.schema_id != schema_id:
+            text = f"{message.name} {message.version} was trained on other features than those served now"
+            return (_alert("adopt_refused", text, message, now_ns),)
+        life.store(message, self._config.keep_versions)
+        named: dict[str, Any] = {
+            "ts_event_ns": message.ts_event_ns, "ts_init_ns": now_ns, "name": message.name, "version": message.version,
+            "symbol": message.symbol, "bundle_sha256": message.bundle_sha256, "metrics": message.metrics,
+        }
+        return ModelPublished(**named), ModelShadowed(**named)
+
+    def on_adoption_failed(self, message: AdoptionFailed, now_ns: int) -> tuple[Message, ...]:
+        """Say why; the version's number is not used again."""
+        life = self._lives.get(message.symbol)
+        if life is None or life.adopting != message.effect_id:
+            return ()
+        life.adopting = ""
+        return (_alert("adopt_refused", f"{message.name} {message.version}: {message.detail}", message, now_ns),)
 
     def on_model_trained(self, message: ModelTrained, now_ns: int) -> tuple[Message, ...]:
         """Publish the version, and promote or refuse it."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from services.trainer.config import TrainerConfig
-from services.trainer.effects import Champion, ModelTrained
+from services.trainer.effects import BundleAdopted, Champion, ModelTrained
 
 
 class StoredVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +42,7 @@ class Life(msgspec.Struct, kw_only=True):
     earlier : champions before it that inference did not reject, in the order they were promoted
     rejections : what inference rejected and nobody has acted on yet
     effect_id : the training under way; empty: none
+    adopting : the check of somebody else's bundle under way; empty: none
     asked : a trigger that came while a training was under way, or before there were rows enough
     tried_schema : feature list of the last training begun
     tried_rows, tried_ns : labelled rows and event time when it began
@@ -54,6 +55,7 @@ class Life(msgspec.Struct, kw_only=True):
     earlier: list[int] = []
     rejections: list[Rejection] = []
     effect_id: str = ""
+    adopting: str = ""
     asked: str = ""
     tried_schema: str = ""
     tried_rows: int = 0
@@ -108,9 +110,9 @@ class Life(msgspec.Struct, kw_only=True):
         self.champion = self.earlier.pop() if self.earlier else 0
         return self.versions.get(self.champion)
 
-    def store(self, result: ModelTrained, keep: int) -> None:
+    def store(self, result: ModelTrained | BundleAdopted, keep: int) -> None:
         """Remember a published version; the oldest are forgotten, never the champion or the one it would fall back to."""
-        self.last_version = result.version
+        self.last_version = max(self.last_version, result.version)
         self.versions[result.version] = StoredVersion(
             version=result.version, bundle_sha256=result.bundle_sha256, schema_id=result.schema_id,
             last_ns=result.last_ns, metrics=result.metrics,

@@ -7,21 +7,24 @@ import uuid
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from libs.common import subjects
 from libs.common.errors import ArtifactError, ConfigError
-from libs.common.messages.control import PromoteModel
-from libs.common.signing import Signer
+from libs.common.messages.control import AdoptModel, PromoteModel, Severity
+from libs.common.models.bundle import Bundle, unpack
+from libs.common.signing import Signer, Verifier
 from libs.common.storage.keys import read_key
+from services.inference.effects import object_name_of
 from tickwire.connect import DataDirOption, PasswordOption, Target, UrlOption, connected, find_target
 from tickwire.console import out, print_error, print_json
 from tickwire.models_history import PATTERN, ModelHistory
 from tickwire.tail_format import clock
 
-group = typer.Typer(name="models", help="List models, promote one, roll back, pack your own.", add_completion=False)
+group = typer.Typer(name="models", help="List models, promote, roll back; pack and adopt your own.", add_completion=False)
 group.info.no_args_is_help = True
 APPS = {"models": group}
 CONFIRM_WITHIN_S = 10.0
@@ -142,6 +145,56 @@ def pack_model(
         out.print("Drift will not be watched: name the training rows with --rows to have it watched.")
 
 
+@group.command()
+def adopt(
+    bundle: Annotated[Path, typer.Argument(help="Bundle that `tickwire models pack` wrote.")],
+    as_json: JsonOption = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Take a packed model into the running stack: it predicts beside the champion until you promote it.
+
+    Run it where the stack's data folder is: the store takes bundles from the trainer alone.
+    """
+    target = find_target(data_dir, "", "")
+    assert target.data_dir is not None, "a stack found by its folder has one"
+    try:
+        archive = bundle.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{bundle}: {error.strerror}") from error
+    try:
+        found = unpack(archive, Verifier(read_key(target.data_dir, "trainer.pub")))
+    except ArtifactError as error:
+        raise ArtifactError(f"{bundle}: {error}; pack it with this stack's key: --data-dir {target.data_dir}") from error
+    outcome, words = asyncio.run(_adopt(target, found, archive))
+    name, version = found.manifest.name, found.manifest.version
+    if as_json:
+        print_json({"name": name, "version": version, "bundle_sha256": found.sha256, "outcome": outcome})
+    if outcome == "loaded":
+        if not as_json:
+            out.print(f"{name} version {version} predicts on {subjects.shadow_predictions(found.manifest.symbol)}")
+            out.print(f"To let it trade: tickwire models promote {name} {version}")
+        return
+    problems = {
+        "": f"the trainer did not answer within {CONFIRM_WITHIN_S:.0f} s",
+        "refused": f"the trainer refused: {words}",
+        "rejected": f"inference rejected it: {words}",
+    }
+    slow = f"taken, but inference did not say within {CONFIRM_WITHIN_S:.0f} s that it loaded it (is max_shadows 0?)"
+    print_error(f"{name} version {version}: {problems.get(outcome, slow)}. Look at `tickwire models list`.")
+    raise typer.Exit(1)
+
+
+async def _adopt(target: Target, bundle: Bundle, archive: bytes) -> tuple[str, str]:
+    """Put the archive into the store and ask the trainer to take it."""
+    manifest, now_ns = bundle.manifest, time.time_ns()
+    async with connected(target, "trainer") as bus:
+        await bus.put_object(object_name_of(manifest.name, manifest.version, bundle.sha256), archive)
+    return await _send(target, AdoptModel(
+        ts_event_ns=now_ns, ts_init_ns=now_ns, command_id=uuid.uuid4().hex, issued_by=f"{getpass.getuser()}@tickwire",
+        name=manifest.name, version=manifest.version, bundle_sha256=bundle.sha256,
+    ))
+
+
 async def _history(target: Target) -> ModelHistory:
     history = ModelHistory()
     async with connected(target, "observer") as bus:
@@ -155,7 +208,7 @@ def _promote(target: Target, name: str, version: int, *, rollback: bool, as_json
         ts_event_ns=now_ns, ts_init_ns=now_ns, command_id=uuid.uuid4().hex,
         issued_by=f"{getpass.getuser()}@tickwire", name=name, version=version, rollback=rollback,
     )
-    outcome = asyncio.run(_send(target, command))
+    outcome, words = asyncio.run(_send(target, command))
     if as_json:
         print_json({"name": name, "version": version, "rollback": rollback, "outcome": outcome})
     if outcome == "loaded":
@@ -166,34 +219,46 @@ def _promote(target: Target, name: str, version: int, *, rollback: bool, as_json
         "": f"the trainer did not answer within {CONFIRM_WITHIN_S:.0f} s",
         "promoted": f"promoted, but inference did not say within {CONFIRM_WITHIN_S:.0f} s that it loaded it",
         "rejected": "promoted, but inference rejected the bundle and keeps the old one",
+        "refused": f"the trainer refused: {words}",
     }
-    print_error(f"{name} version {version}: {problems[outcome]}. Look at `tickwire models list`.")
+    print_error(f"{name} version {version}: {problems.get(outcome, outcome)}. Look at `tickwire models list`.")
     raise typer.Exit(1)
 
 
-async def _send(target: Target, command: PromoteModel) -> str:
-    """Publish the command; return how far it came: "", "promoted", "loaded" or "rejected"."""
-    stage = ""
+async def _send(target: Target, command: PromoteModel | AdoptModel) -> tuple[str, str]:
+    """Publish the command; return how far it came ("", "published", "shadowed", "promoted", "loaded", "rejected",
+    "refused"), and what the trainer or inference says of it.
+    """
+    stage = words = ""
     finished = asyncio.Event()
     prefix = subjects.models(command.name, "")
 
     def heard(subject: str, payload: bytes) -> None:
-        nonlocal stage
+        nonlocal stage, words
         probe = ModelHistory()
         probe.hear(subject, payload)
-        if not subject.startswith(prefix) or (command.name, command.version) not in probe.versions:
+        state = probe.versions.get((command.name, command.version))
+        if not subject.startswith(prefix) or state is None:
             return
         event = subject.removeprefix(prefix)
-        if event in ("promoted", "loaded", "rejected"):
-            stage = event
+        if event in ("published", "shadowed", "promoted", "loaded", "rejected"):
+            stage, words = event, state.reason
         if event in ("loaded", "rejected"):
+            finished.set()
+
+    def alarmed(_: str, payload: bytes) -> None:
+        nonlocal stage, words
+        told = msgspec.json.decode(payload)
+        if told["name"] in ("promote_refused", "adopt_refused") and command.name in told["detail"] and not stage:
+            stage, words = "refused", told["detail"]
             finished.set()
 
     async with connected(target, "operator") as bus:
         await bus.on_message(PATTERN, heard)
+        await bus.on_message(subjects.alerts(Severity.WARNING), alarmed)
         await bus.publish(command)
         try:
             await asyncio.wait_for(finished.wait(), CONFIRM_WITHIN_S)
         except TimeoutError:
-            return stage
-    return stage
+            return stage, words
+    return stage, words

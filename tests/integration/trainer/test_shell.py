@@ -14,7 +14,7 @@ import structlog
 
 from libs.common.config import BusConfig, SystemConfig
 from libs.common.errors import ArtifactError, ConfigError
-from libs.common.models.bundle import check_golden, unpack
+from libs.common.models.bundle import Bundle, check_golden, pack, unpack
 from libs.common.models.onnx_predictor import OnnxPredictor
 from libs.common.models.predictor import load_predictor
 from libs.common.runtime.metrics import Metrics
@@ -25,9 +25,19 @@ from services.trainer.adapters.exchange import REPORT_FILE, RESULT_FOLDER, read_
 from services.trainer.adapters.fit_process import ORPHANED
 from services.trainer.adapters.fitting import MODULE, FittingProcess
 from services.trainer.config import FitConfig, GateConfig
-from services.trainer.effects import Champion, ModelTrained, TrainingFailed, TrainModel
+from services.trainer.effects import (
+    AdoptBundle,
+    AdoptionFailed,
+    BundleAdopted,
+    Champion,
+    ModelTrained,
+    TrainingFailed,
+    TrainModel,
+)
 from services.trainer.shell import TrainerEffects, build
 from services.trainer.work import FitRequest
+from tests.unit.models.small_models import manifest
+from tests.unit.models.small_onnx import onnx_files
 from tests.unit.trainer.market import SCHEMA, SYMBOL, config, dataset
 
 SEED = bytes(range(32))
@@ -159,6 +169,56 @@ async def test_a_challenger_is_compared_with_the_champion_from_disk_or_store(con
         file.unlink()
     other = await (await effects_of(context)).perform(effect(rows, 2, champion, "effect-3"))
     assert other.bundle_sha256 == result.bundle_sha256
+
+
+def own_bundle(context, signer=None, **changes):
+    """Put somebody's own ONNX model into the store; return its hash."""
+    told = {
+        "name": f"direction-{SYMBOL}", "version": 5, "backend": "onnx", "schema_id": SCHEMA, "feature_names": NAMES,
+        "drift": {}, "last_ns": int(dataset(200, 0.8).end_ns.max()), **changes,
+    }
+    archive = pack(manifest(**told), onnx_files(dataset(50, 0.8).features), signer or Signer(SEED))
+    sha = unpack(archive, Verifier((signer or Signer(SEED)).public_bytes)).sha256
+    context.bus.objects[f"direction-{SYMBOL}-5-{sha[:16]}"] = archive
+    return sha
+
+
+def adoption(sha):
+    return AdoptBundle(
+        ts_event_ns=5, ts_init_ns=6, effect_id="adopt", name=f"direction-{SYMBOL}", version=5, symbol=SYMBOL,
+        bundle_sha256=sha,
+    )
+
+
+async def test_a_bundle_of_somebody_else_is_checked_and_then_a_challenger_is_compared_with_it(context):
+    sha = own_bundle(context)
+    effects = await effects_of(context)
+    adopted = await effects.perform(adoption(sha))
+    assert isinstance(adopted, BundleAdopted)
+    assert (adopted.bundle_sha256, adopted.schema_id, adopted.metrics) == (sha, SCHEMA, {"accuracy": 0.5})
+    champion = Champion(version=5, bundle_sha256=sha, last_ns=adopted.last_ns)
+    result = await effects.perform(effect(dataset(900, 0.8), 6, champion, "effect-2"))
+    assert (type(result), result.champion_version) == (ModelTrained, 5)
+    assert result.metrics["gate_rows"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"signer": Signer(bytes(32))}, "signed with key"), ({"version": 4}, "direction-EURUSD 4"),
+        ({"symbol": "XAUUSD"}, "XAUUSD"), ({"backend": "other"}, "unknown backend"),
+    ],
+)
+async def test_a_bundle_that_is_not_sound_is_not_adopted(context, changes, problem):
+    result = await (await effects_of(context)).perform(adoption(own_bundle(context, **changes)))
+    assert isinstance(result, AdoptionFailed)
+    assert problem in result.detail
+
+
+async def test_a_bundle_that_is_not_in_the_store_is_not_adopted(context):
+    result = await (await effects_of(context)).perform(adoption("0" * 64))
+    assert isinstance(result, AdoptionFailed)
+    assert "no object" in result.detail
 
 
 async def test_a_champion_that_is_gone_or_not_ours_fails_the_training(context):
@@ -300,10 +360,11 @@ def test_the_shell_counts_what_the_core_says(context):
 
 def test_what_is_written_for_the_process_is_what_it_reads(tmp_path):
     rows = dataset(50, 0.5)
-    write_work(tmp_path, rows, REQUEST, b"tree")
+    bundle = Bundle(manifest=manifest(), files={"model.txt": b"tree"})
+    write_work(tmp_path, rows, REQUEST, bundle)
     found, request, champion = read_work(tmp_path)
     assert found.digest() == rows.digest()
-    assert (request, champion) == (REQUEST, b"tree")
+    assert (request, champion) == (REQUEST, bundle)
 
 
 def test_the_process_ends_when_the_trainer_does(tmp_path):

@@ -7,13 +7,20 @@ import pytest
 from libs.common.bus.protocol import Delivered
 from libs.common.codec import encode
 from libs.common.core import dispatch
-from libs.common.messages.control import Alert, PromoteModel, RetrainModel, Watermark
+from libs.common.messages.control import AdoptModel, Alert, PromoteModel, RetrainModel, Watermark
 from libs.common.messages.features import DriftDetected
-from libs.common.messages.models import ModelPromoted, ModelPublished, ModelRefused, ModelRejected, ModelRetired
+from libs.common.messages.models import (
+    ModelPromoted,
+    ModelPublished,
+    ModelRefused,
+    ModelRejected,
+    ModelRetired,
+    ModelShadowed,
+)
 from libs.common.runtime.lockstep import Lockstep
 from services.trainer.core import TrainerCore, model_name
-from services.trainer.effects import ModelTrained, TrainingFailed, TrainModel
-from tests.unit.trainer.market import SYMBOL, block, config, row, stream, ticks
+from services.trainer.effects import AdoptBundle, AdoptionFailed, BundleAdopted, ModelTrained, TrainingFailed, TrainModel
+from tests.unit.trainer.market import SCHEMA, SYMBOL, block, config, row, stream, ticks
 from tests.unit.trainer.test_gate import BETTER, SKILLED
 
 NAME = model_name(SYMBOL)
@@ -345,6 +352,68 @@ def test_a_version_that_was_rejected_may_be_promoted_again_by_a_person():
     told(one)
     promoted, retired = one.on_promote_model(command(PromoteModel, name=NAME, version=2), 1)
     assert (promoted.version, retired.version) == (2, 1)
+
+
+def adopt(version, name=NAME):
+    return command(AdoptModel, name=name, version=version, bundle_sha256="a" * 64)
+
+
+def adopted(effect, **changes):
+    return BundleAdopted(**{
+        "ts_event_ns": 1, "ts_init_ns": 1, "effect_id": effect.effect_id, "name": effect.name, "version": effect.version,
+        "symbol": effect.symbol, "bundle_sha256": effect.bundle_sha256, "schema_id": SCHEMA, "last_ns": 5,
+        "metrics": {"auc": 0.6}, **changes,
+    })
+
+
+def test_a_model_of_ones_own_shadows_and_serves_when_a_person_says_so():
+    one = core()
+    effects, _ = play(one, stream(420), [SKILLED])
+    assert len(effects) == 2  # version 2 is being trained
+    (check,) = one.on_adopt_model(adopt(7), 1)
+    assert isinstance(check, AdoptBundle)
+    published, shadowed = one.on_bundle_adopted(adopted(check), 1)
+    assert isinstance(published, ModelPublished)
+    assert isinstance(shadowed, ModelShadowed)
+    assert (shadowed.version, shadowed.bundle_sha256, shadowed.metrics) == (7, "a" * 64, {"auc": 0.6})
+    assert one.details()["EURUSD.champion"] == 1.0
+    promoted, retired = one.on_promote_model(command(PromoteModel, name=NAME, version=7), 1)
+    assert (promoted.version, retired.version) == (7, 1)
+    # The training that was under way ends as version 2, the next one has a higher number than the adopted one.
+    assert [output.version for output in answer(one, effects[1])] == [2, 2]
+    (effect,) = one.on_retrain_model(command(RetrainModel, symbol=SYMBOL), 1)
+    assert effect.version == 8
+    assert effect.champion.bundle_sha256 == "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "problem"),
+    [(1, NAME, "up to 2 are taken"), (2, NAME, "up to 2 are taken"), (7, "direction-GBPUSD", "not a model of this system")],
+)
+def test_an_adoption_that_cannot_be_followed_is_answered(version, name, problem):
+    one = core()
+    play(one, stream(420), [SKILLED])
+    (alert,) = one.on_adopt_model(adopt(version, name), 1)
+    assert (alert.name, problem in alert.detail) == ("adopt_refused", True)
+
+
+def test_one_bundle_at_a_time_is_checked_and_an_unsound_one_changes_nothing():
+    one = core()
+    play(one, stream(240), [SKILLED])
+    (check,) = one.on_adopt_model(adopt(7), 1)
+    (alert,) = one.on_adopt_model(adopt(8), 1)
+    assert "another bundle is being checked" in alert.detail
+    failed = AdoptionFailed(
+        ts_event_ns=1, ts_init_ns=1, effect_id=check.effect_id, name=NAME, version=7, symbol=SYMBOL, detail="bad signature"
+    )
+    (alert,) = one.on_adoption_failed(failed, 1)
+    assert (alert.name, "bad signature" in alert.detail) == ("adopt_refused", True)
+    assert one.on_adoption_failed(failed, 1) == one.on_bundle_adopted(adopted(check), 1) == ()
+    (check,) = one.on_adopt_model(adopt(8), 1)
+    (alert,) = one.on_bundle_adopted(adopted(check, schema_id="another"), 1)
+    assert "other features" in alert.detail
+    (alert,) = one.on_promote_model(command(PromoteModel, name=NAME, version=8), 1)
+    assert "no stored version 8" in alert.detail
 
 
 def test_rows_of_another_feature_list_start_afresh_and_meet_no_old_champion():
