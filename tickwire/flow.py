@@ -10,7 +10,7 @@ HEARS: dict[str, tuple[str, ...]] = {
     "inference": ("features.*", "models.*.promoted", "models.*.shadowed", "models.*.retired"),
     "risk": ("ticks.*", "account.*", "executions.*.*", "predictions.*"),
     "executor": ("ticks.*", "orders.approved.*.*"),
-    "trainer": ("ticks.*", "features.*", "drift.*"),
+    "trainer": ("ticks.*", "features.*", "drift.*", "models.*.rejected"),
 }
 """Service -> the sequenced patterns its core hears (kept equal to the cores' own ``HEARS`` by a test)."""
 

@@ -31,6 +31,7 @@ _ROUTES: dict[type[Message], Callable[[Any], str]] = {
     control.Flatten: lambda m: subjects.control("flatten"),
     control.RetrainModel: lambda m: subjects.control("retrain"),
     control.PromoteModel: lambda m: subjects.control("promote"),
+    control.AdoptModel: lambda m: subjects.control("adopt"),
     control.TradingHalted: lambda m: subjects.risk_state(m.account),
     control.TradingResumed: lambda m: subjects.risk_state(m.account),
     control.Alert: lambda m: subjects.alerts(m.severity),

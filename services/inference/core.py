@@ -215,7 +215,9 @@ class InferenceCore:
         champion = roster.state.champion
         if champion is not None and champion.ref == ref:
             roster.state.next_champion = None
-            return ()
+            model = roster.model_of(champion)
+            # Said again: whoever had promoted another, which was rejected, learns that this one predicts.
+            return () if model is None else (_loaded(message, model, now_ns, shadow=False),)
         return (self._load(roster, ref, message, now_ns, shadow=False),)
 
     def on_model_shadowed(self, message: ModelShadowed, now_ns: int) -> tuple[Message, ...]:
@@ -272,11 +274,7 @@ class InferenceCore:
         return tuple(out)
 
     def _announce(self, message: BundleVerified, model: LoadedModel, now_ns: int) -> list[Message]:
-        out: list[Message] = [ModelLoaded(
-            ts_event_ns=message.ts_event_ns, ts_init_ns=now_ns, name=message.name, version=message.version,
-            symbol=message.symbol, bundle_sha256=message.bundle_sha256, metrics=model.manifest.metrics,
-            shadow=message.shadow,
-        )]
+        out: list[Message] = [_loaded(message, model, now_ns, shadow=message.shadow)]
         missing = missing_confirmation(model.manifest, self._config.signals)
         if missing:
             out.append(_alert(
@@ -363,6 +361,13 @@ class InferenceCore:
         roster.monitor = DriftMonitor(model.manifest, self._config.drift)
         if roster.state.drift is not None:
             roster.monitor.load(roster.state.drift)
+
+
+def _loaded(cause: BundleVerified | ModelPromoted, model: LoadedModel, now_ns: int, *, shadow: bool) -> ModelLoaded:
+    return ModelLoaded(
+        ts_event_ns=cause.ts_event_ns, ts_init_ns=now_ns, name=cause.name, version=cause.version, symbol=cause.symbol,
+        bundle_sha256=cause.bundle_sha256, metrics=model.manifest.metrics, shadow=shadow,
+    )
 
 
 def _problem_of(probabilities: Floats) -> str:

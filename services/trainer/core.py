@@ -1,7 +1,7 @@
 """Collects served rows, labels them, decides when to train and who may serve."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -9,17 +9,26 @@ from libs.common.config import InstrumentConfig
 from libs.common.core import EffectResult, Route, Stage
 from libs.common.ids import derived_id
 from libs.common.messages.base import Message
-from libs.common.messages.control import Alert, PromoteModel, RetrainModel, Severity
+from libs.common.messages.control import AdoptModel, Alert, PromoteModel, RetrainModel, Severity
 from libs.common.messages.features import DriftDetected, FeatureBlock
 from libs.common.messages.market import TickBlock
-from libs.common.messages.models import ModelPromoted, ModelPublished, ModelRefused, ModelRetired
+from libs.common.messages.models import (
+    ModelPromoted,
+    ModelPublished,
+    ModelRefused,
+    ModelRejected,
+    ModelRetired,
+    ModelShadowed,
+)
 from services.trainer.book import Book, BookState
 from services.trainer.config import TrainerConfig
-from services.trainer.effects import ModelTrained, TrainingFailed, TrainModel
+from services.trainer.effects import AdoptBundle, AdoptionFailed, BundleAdopted, ModelTrained, TrainingFailed, TrainModel
 from services.trainer.gate import decide
-from services.trainer.life import Life, StoredVersion
+from services.trainer.life import Life, Rejection, StoredVersion
 
 NAME_PREFIX = "direction-"
+_REJECTION_STEPS = 2
+"""After so many steps every run has heard a rejection: the mark ``settled`` of the step between waits for it."""
 
 
 def model_name(symbol: str) -> str:
@@ -54,10 +63,12 @@ class TrainerCore:
         Route(pattern="ticks.*", kinds=(TickBlock,)),
         Route(pattern="features.*", kinds=(FeatureBlock,), after=("ticks",)),
         Route(pattern="drift.*", kinds=(DriftDetected,), after=("ticks", "features.settled")),
+        Route(pattern="models.*.rejected", kinds=(ModelRejected,), after=("ticks",)),
         Route(pattern="control.retrain", kinds=(RetrainModel,)),
         Route(pattern="control.promote", kinds=(PromoteModel,)),
+        Route(pattern="control.adopt", kinds=(AdoptModel,)),
     )
-    RESULTS: ClassVar[tuple[type[EffectResult], ...]] = (ModelTrained, TrainingFailed)
+    RESULTS: ClassVar[tuple[type[EffectResult], ...]] = (ModelTrained, TrainingFailed, BundleAdopted, AdoptionFailed)
     STAGES: ClassVar[tuple[Stage, ...]] = (
         Stage(name="settled", after=("ticks", "features.settled", "inference.predicted")),
     )
@@ -76,7 +87,8 @@ class TrainerCore:
         if book is None:
             return ()
         book.take_ticks(message)
-        return self._harvest(message.symbol, book, now_ns)
+        fallen = self._take_rejections(message, now_ns)
+        return (*fallen, *self._harvest(message.symbol, book, now_ns))
 
     def on_feature_block(self, message: FeatureBlock, now_ns: int) -> tuple[Message, ...]:
         """Open the label of a served row."""
@@ -97,6 +109,19 @@ class TrainerCore:
             return ()
         life.asked = life.asked or "drift"
         return self._train_if_due(message.symbol, book.last_ns, now_ns)
+
+    def on_model_rejected(self, message: ModelRejected, now_ns: int) -> tuple[Message, ...]:
+        """Remember that inference cannot use a version; a tick block soon after acts on it.
+
+        Not at once: within a step this message races with others, and a replay must decide the same in every run.
+        """
+        life = self._lives.get(message.symbol)
+        if life is not None and message.name == model_name(message.symbol):
+            life.rejections = [*life.rejections, Rejection(
+                version=message.version, bundle_sha256=message.bundle_sha256, reason=message.reason,
+                due_step=message.step + _REJECTION_STEPS if message.step else 0,
+            )]
+        return ()
 
     def on_retrain_model(self, message: RetrainModel, now_ns: int) -> tuple[Message, ...]:
         """Train now, or after the training under way; say so when there is too little to train on."""
@@ -129,6 +154,52 @@ class TrainerCore:
             text = f"{message.name} {message.version} serves already"
             return (_alert("promote_refused", text, message, now_ns),)
         return self._promote(symbol, wanted, message.ts_event_ns, now_ns, message.rollback)
+
+    def on_adopt_model(self, message: AdoptModel, now_ns: int) -> tuple[Message, ...]:
+        """Have somebody else's bundle checked; its number is taken from now on."""
+        symbol = message.name.removeprefix(NAME_PREFIX)
+        life = self._lives.get(symbol)
+        if life is None or message.name != model_name(symbol):
+            return (_alert("adopt_refused", f"{message.name} is not a model of this system", message, now_ns),)
+        if life.adopting:
+            text = f"{message.name}: another bundle is being checked; try again in a moment"
+            return (_alert("adopt_refused", text, message, now_ns),)
+        # A training under way has its number already.
+        taken = life.last_version + (1 if life.effect_id else 0)
+        if message.version <= taken:
+            text = f"{message.name} {message.version}: versions up to {taken} are taken; pack it as a higher one"
+            return (_alert("adopt_refused", text, message, now_ns),)
+        life.last_version = message.version
+        life.adopting = derived_id("adopt", message.name, message.version, message.bundle_sha256)
+        return (AdoptBundle(
+            ts_event_ns=message.ts_event_ns, ts_init_ns=now_ns, effect_id=life.adopting, name=message.name,
+            version=message.version, symbol=symbol, bundle_sha256=message.bundle_sha256,
+        ),)
+
+    def on_bundle_adopted(self, message: BundleAdopted, now_ns: int) -> tuple[Message, ...]:
+        """Publish the version and let it predict for the record; who is promoted stays a person's decision."""
+        life = self._lives.get(message.symbol)
+        if life is None or life.adopting != message.effect_id:
+            return ()
+        life.adopting = ""
+        schema_id = self._books[message.symbol].schema_id
+        if schema_id and message.schema_id != schema_id:
+            text = f"{message.name} {message.version} was trained on other features than those served now"
+            return (_alert("adopt_refused", text, message, now_ns),)
+        life.store(message, self._config.keep_versions)
+        named: dict[str, Any] = {
+            "ts_event_ns": message.ts_event_ns, "ts_init_ns": now_ns, "name": message.name, "version": message.version,
+            "symbol": message.symbol, "bundle_sha256": message.bundle_sha256, "metrics": message.metrics,
+        }
+        return ModelPublished(**named), ModelShadowed(**named)
+
+    def on_adoption_failed(self, message: AdoptionFailed, now_ns: int) -> tuple[Message, ...]:
+        """Say why; the version's number is not used again."""
+        life = self._lives.get(message.symbol)
+        if life is None or life.adopting != message.effect_id:
+            return ()
+        life.adopting = ""
+        return (_alert("adopt_refused", f"{message.name} {message.version}: {message.detail}", message, now_ns),)
 
     def on_model_trained(self, message: ModelTrained, now_ns: int) -> tuple[Message, ...]:
         """Publish the version, and promote or refuse it."""
@@ -234,19 +305,39 @@ class TrainerCore:
         self, symbol: str, wanted: StoredVersion, event_ns: int, now_ns: int, rollback: bool = False
     ) -> tuple[Message, ...]:
         life = self._lives[symbol]
-        old = life.versions.get(life.champion)
-        life.champion = wanted.version
+        old = life.crown(wanted.version)
         life.promoted += 1
-        promoted = ModelPromoted(
-            ts_event_ns=event_ns, ts_init_ns=now_ns, name=model_name(symbol), version=wanted.version, symbol=symbol,
-            bundle_sha256=wanted.bundle_sha256, metrics=wanted.metrics, rollback=rollback,
-        )
+        promoted = _promoted(symbol, wanted, event_ns, now_ns, rollback)
         if old is None:
             return (promoted,)
-        return (promoted, ModelRetired(
-            ts_event_ns=event_ns, ts_init_ns=now_ns, name=model_name(symbol), version=old.version, symbol=symbol,
-            bundle_sha256=old.bundle_sha256, metrics=old.metrics,
-        ))
+        return (promoted, _retired(symbol, old, event_ns, now_ns))
+
+    def _take_rejections(self, block: TickBlock, now_ns: int) -> tuple[Message, ...]:
+        """Let a champion that inference rejected go, and the one that still predicts be the champion again."""
+        life = self._lives[block.symbol]
+        if not life.rejections:
+            return ()
+        due = [rejection for rejection in life.rejections if block.step >= rejection.due_step]
+        life.rejections = [rejection for rejection in life.rejections if block.step < rejection.due_step]
+        outputs: list[Message] = []
+        for rejection in due:
+            rejected = life.versions.get(rejection.version)
+            if rejected is None or rejected.bundle_sha256 != rejection.bundle_sha256:
+                continue
+            life.earlier = [version for version in life.earlier if version != rejected.version]
+            if life.champion == rejected.version:
+                outputs += self._fall_back(block, rejected, rejection.reason, now_ns)
+        return tuple(outputs)
+
+    def _fall_back(self, block: TickBlock, rejected: StoredVersion, reason: str, now_ns: int) -> list[Message]:
+        symbol, event_ns = block.symbol, block.ts_event_ns
+        serving = self._lives[symbol].dethrone()
+        goes_on = f"version {serving.version} is the champion again" if serving else "no model serves"
+        text = f"{model_name(symbol)} {rejected.version} was rejected by inference: {reason}; {goes_on}"
+        told: list[Message] = [] if serving is None else [_promoted(symbol, serving, event_ns, now_ns, True)]
+        return [
+            *told, _retired(symbol, rejected, event_ns, now_ns, reason), _alert("champion_rejected", text, block, now_ns)
+        ]
 
     def _no_volatility(self, row: FeatureBlock, now_ns: int) -> tuple[Message, ...]:
         """Say once per feature list that its rows cannot be labelled."""
@@ -258,6 +349,20 @@ class TrainerCore:
             f"set trainer.sigma_feature to one of: {', '.join(row.names)}"
         )
         return (_alert("no_volatility_feature", text, row, now_ns, Severity.CRITICAL),)
+
+
+def _promoted(symbol: str, version: StoredVersion, event_ns: int, now_ns: int, rollback: bool) -> ModelPromoted:
+    return ModelPromoted(
+        ts_event_ns=event_ns, ts_init_ns=now_ns, name=model_name(symbol), version=version.version, symbol=symbol,
+        bundle_sha256=version.bundle_sha256, metrics=version.metrics, rollback=rollback,
+    )
+
+
+def _retired(symbol: str, version: StoredVersion, event_ns: int, now_ns: int, reason: str = "") -> ModelRetired:
+    return ModelRetired(
+        ts_event_ns=event_ns, ts_init_ns=now_ns, name=model_name(symbol), version=version.version, symbol=symbol,
+        bundle_sha256=version.bundle_sha256, metrics=version.metrics, reason=reason,
+    )
 
 
 def _alert(name: str, detail: str, cause: Message, now_ns: int, severity: Severity = Severity.WARNING) -> Alert:

@@ -65,12 +65,56 @@ class ModelTrained(EffectResult, frozen=True, kw_only=True):
     metrics: dict[str, float]
 
 
+class AdoptBundle(Effect, frozen=True, kw_only=True, eq=False):
+    """Check a bundle that somebody else made and put into the model store."""
+
+    name: str
+    version: int
+    symbol: str
+    bundle_sha256: str
+
+
+class BundleAdopted(EffectResult, frozen=True, kw_only=True):
+    """The bundle is sound: signed with our key, the named model, its golden rows come out.
+
+    Parameters
+    ----------
+    bundle_sha256 : names the bundle
+    schema_id : of the rows it was trained on
+    last_ns : end of its training window, ns UTC
+    metrics : what its maker says of it
+    """
+
+    name: str
+    version: int
+    symbol: str
+    bundle_sha256: str
+    schema_id: str
+    last_ns: int
+    metrics: dict[str, float]
+
+
+class AdoptionFailed(EffectResult, frozen=True, kw_only=True):
+    """The bundle could not be had, or is not sound.
+
+    Parameters
+    ----------
+    detail : one short sentence for people
+    """
+
+    name: str
+    version: int
+    symbol: str
+    detail: str
+
+
 class TrainingFailed(EffectResult, frozen=True, kw_only=True):
     """No bundle came of it; what served goes on serving.
 
     Parameters
     ----------
-    reason : ``timeout``, ``crashed``, ``refused`` (the dataset or the champion's bundle), ``corrupt``
+    reason : ``timeout``, ``crashed``, ``refused`` (the dataset, the champion's bundle, or the model
+        as ONNX), ``corrupt``
     detail : one short sentence for people
     """
 

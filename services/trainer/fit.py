@@ -8,6 +8,7 @@ The model that serves is then fitted by the same recipe on all rows.
 import numpy as np
 
 from libs.common.errors import DataError
+from libs.common.messages.base import Floats
 from libs.common.models.bundle import golden_file
 from libs.common.models.predictor import Predictor
 from libs.common.stats.drift import drift_reference
@@ -15,6 +16,7 @@ from services.trainer.boosting import predictor_of, train
 from services.trainer.dataset import CLASSES, DOWN, FLAT, UP, Dataset
 from services.trainer.folds import Fold, walk_forward
 from services.trainer.judging import OutOfFold, compare, judge, mean_of
+from services.trainer.onnx_export import exported
 from services.trainer.work import FitOutcome, FitRequest
 
 
@@ -29,6 +31,7 @@ def fit(dataset: Dataset, request: FitRequest, champion: Predictor | None) -> Fi
     Raises
     ------
     DataError : when there are too few rows for the folds, or values that are not finite
+    ArtifactError : when the model as ONNX does not give what LightGBM gives
     """
     check_dataset(dataset, request)
     settings, seed = request.settings, request.seed
@@ -45,9 +48,12 @@ def fit(dataset: Dataset, request: FitRequest, champion: Predictor | None) -> Fi
     if champion is not None:
         metrics |= compare(dataset, judged, champion, request)
     text = train(dataset, np.arange(len(dataset)), request)
+    rows = _golden_rows(dataset, settings.golden_rows)
+    probabilities = predictor_of(text, rows.shape[1]).predict_block(rows)
     return FitOutcome(
         model_text=text,
-        golden=_golden(dataset, text, settings.golden_rows),
+        model_onnx=exported(text, rows, probabilities),
+        golden=golden_file(rows, probabilities),
         metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
         drift={
             name: drift_reference(dataset.features[:, column], settings.drift_bins)
@@ -94,7 +100,7 @@ def out_of_fold(dataset: Dataset, folds: tuple[Fold, ...], request: FitRequest) 
     return OutOfFold(np.concatenate(rows), np.concatenate(probabilities), np.concatenate(rates))
 
 
-def _golden(dataset: Dataset, model_text: bytes, wanted: int) -> bytes:
+def _golden_rows(dataset: Dataset, wanted: int) -> Floats:
     chosen = np.unique(np.linspace(0, len(dataset) - 1, wanted).round().astype(np.int64))
-    rows = dataset.features[chosen]
-    return golden_file(rows, predictor_of(model_text, rows.shape[1]).predict_block(rows))
+    rows: Floats = dataset.features[chosen]
+    return rows

@@ -8,7 +8,8 @@ from libs.common.config import SystemConfig
 from libs.common.core import Effect, EffectResult
 from libs.common.errors import ArtifactError, BusError, ConfigError
 from libs.common.messages.base import Message
-from libs.common.models.bundle import MODEL_FILE, Manifest, pack, unpack
+from libs.common.models.bundle import Bundle, Manifest, check_golden, pack, unpack
+from libs.common.models.predictor import load_predictor
 from libs.common.runtime.service import Service, ServiceContext
 from libs.common.signing import Signer, Verifier
 from libs.common.storage.keys import read_key
@@ -16,7 +17,15 @@ from services.trainer.adapters.fitting import Fitted, FittingFailed, FittingProc
 from services.trainer.adapters.vault import Vault
 from services.trainer.config import TrainerConfig
 from services.trainer.core import TrainerCore, model_name
-from services.trainer.effects import Champion, ModelTrained, TrainingFailed, TrainModel
+from services.trainer.effects import (
+    AdoptBundle,
+    AdoptionFailed,
+    BundleAdopted,
+    Champion,
+    ModelTrained,
+    TrainingFailed,
+    TrainModel,
+)
 from services.trainer.work import FitRequest
 
 KEY_FILE = "trainer.key"
@@ -83,7 +92,9 @@ class TrainerEffects:
         await asyncio.to_thread(self._process.clear)
 
     async def perform(self, effect: Effect) -> EffectResult:
-        """Train, or answer again what an earlier performance of the same effect came to."""
+        """Train, or answer again what an earlier performance of the same effect came to; or check a bundle."""
+        if isinstance(effect, AdoptBundle):
+            return await self._adopt(effect)
         assert isinstance(effect, TrainModel), type(effect).__name__
         kept = await asyncio.to_thread(self._vault.answer, effect.effect_id)
         if kept is not None:
@@ -111,13 +122,32 @@ class TrainerEffects:
     async def close(self) -> None:
         """Nothing stays open; a fitting process ends with the task that awaits it."""
 
+    async def _adopt(self, effect: AdoptBundle) -> BundleAdopted | AdoptionFailed:
+        """Fetch and check a bundle as inference will; doing it twice changes nothing."""
+        log = self._context.log.bind(model=effect.name, version=effect.version, symbol=effect.symbol)
+        about: dict[str, Any] = {
+            "ts_event_ns": effect.ts_event_ns, "ts_init_ns": effect.ts_init_ns, "effect_id": effect.effect_id,
+            "name": effect.name, "version": effect.version, "symbol": effect.symbol,
+        }
+        try:
+            archive = await self._context.bus.get_object(_object_name(effect.name, effect.version, effect.bundle_sha256))
+            manifest = await asyncio.to_thread(_checked, archive, self._verifier, effect)
+        except (ArtifactError, BusError, OSError, TimeoutError) as error:
+            log.warning("adoption_failed", detail=str(error))
+            return AdoptionFailed(**about, detail=str(error) or type(error).__name__)
+        log.info("bundle_adopted", bundle_sha256=effect.bundle_sha256)
+        return BundleAdopted(
+            **about, bundle_sha256=effect.bundle_sha256, schema_id=manifest.schema_id, last_ns=manifest.last_ns,
+            metrics=manifest.metrics,
+        )
+
     async def _train(self, effect: TrainModel) -> ModelTrained:
-        champion_text = await self._champion_text(effect) if effect.champion else None
+        champion = await self._champion(effect) if effect.champion else None
         request = FitRequest(
             feature_names=effect.feature_names, seed=effect.seed, settings=self._config.fit,
             champion_last_ns=effect.champion.last_ns if effect.champion else 0,
         )
-        fitted = await self._process.run(effect.dataset, request, champion_text)
+        fitted = await self._process.run(effect.dataset, request, champion)
         manifest = _manifest(effect, fitted, self._config)
         archive = await asyncio.to_thread(pack, manifest, fitted.files, self._signer)
         bundle = await asyncio.to_thread(unpack, archive, self._verifier)
@@ -132,8 +162,8 @@ class TrainerEffects:
         await asyncio.to_thread(self._vault.put, object_name, archive, result)
         return result
 
-    async def _champion_text(self, effect: TrainModel) -> bytes:
-        """Return the champion's weights from our disk or, failing that, from the store, verified.
+    async def _champion(self, effect: TrainModel) -> Bundle:
+        """Return the champion's bundle from our disk or, failing that, from the store, verified.
 
         Raises
         ------
@@ -148,7 +178,7 @@ class TrainerEffects:
         bundle = await asyncio.to_thread(unpack, archive, self._verifier)
         if bundle.sha256 != champion.bundle_sha256 or bundle.manifest.feature_names != effect.feature_names:
             raise ArtifactError(f"{object_name} holds another model than the champion")
-        return bundle.files[MODEL_FILE]
+        return bundle
 
     async def _store(self, object_name: str, archive: bytes) -> None:
         """Put a bundle into the object store; the same name always carries the same bytes, so trying again is safe."""
@@ -163,6 +193,16 @@ class TrainerEffects:
 
 def _object_name(name: str, version: int, bundle_sha256: str) -> str:
     return f"{name}-{version}-{bundle_sha256[:16]}"
+
+
+def _checked(archive: bytes, verifier: Verifier, effect: AdoptBundle) -> Manifest:
+    bundle = unpack(archive, verifier)
+    manifest = bundle.manifest
+    found = (manifest.name, manifest.version, manifest.symbol, bundle.sha256)
+    if found != (effect.name, effect.version, effect.symbol, effect.bundle_sha256):
+        raise ArtifactError(f"the store holds {manifest.name} {manifest.version} for {manifest.symbol} ({bundle.sha256})")
+    check_golden(bundle, load_predictor(bundle))
+    return manifest
 
 
 def _manifest(effect: TrainModel, fitted: Fitted, config: TrainerConfig) -> Manifest:

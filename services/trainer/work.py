@@ -28,13 +28,14 @@ class FitOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
     Parameters
     ----------
-    model_text, golden : the bundle's files
+    model_text, model_onnx, golden : the bundle's files: one model as LightGBM's text and as ONNX, and the rows both give
     metrics : finite figures
     drift : how each feature is distributed over the training window
     mean_return_pct : mean net return of each side when its class came true
     """
 
     model_text: bytes
+    model_onnx: bytes
     golden: bytes
     metrics: dict[str, float]
     drift: dict[str, DriftReference]

@@ -31,7 +31,8 @@ ONE_IMPORTER = {
     "lightgbm": ("libs/common/models/", "services/trainer/"),
     "torch": ("libs/common/models/", "services/trainer/"),
     "stable_baselines3": ("libs/common/models/", "services/trainer/"),
-    "onnxruntime": ("libs/common/models/", "services/trainer/"),
+    "onnx": ("libs/common/models/", "services/trainer/"),
+    "onnxruntime": ("libs/common/models/",),
     "polars": ("libs/common/storage/", "services/ingest/adapters/"),
     "aiosqlite": ("libs/common/storage/",),
 }

@@ -5,21 +5,30 @@ import time
 
 import numpy as np
 import pytest
+import structlog
 
 from libs.common.messages.features import FeatureBlock
 from libs.common.messages.models import ModelPromoted
 from libs.common.models.bundle import Manifest, golden_file, pack, unpack
+from libs.common.runtime.metrics import Metrics
+from libs.common.runtime.service import ServiceContext
 from libs.common.signing import Signer, Verifier
 from libs.common.storage.keys import read_key
+from services.inference.effects import object_name_of
+from services.inference.library import verified_model
+from services.trainer.config import FitConfig
+from services.trainer.effects import ModelTrained, TrainModel
+from services.trainer.onnx_export import EXPORT_TOLERANCE
+from services.trainer.shell import TrainerEffects
 from tests.mql.bridge_world import bridge_world
 from tests.mql.harness.onnx import OnnxAnswers
 from tests.mql.package_answers import PackageAnswers
+from tests.unit.trainer.market import config, dataset
 
-onnx = pytest.importorskip("onnx", reason="onnx is missing: pip install onnx onnxruntime")
-pytest.importorskip("onnxruntime", reason="onnxruntime is missing: pip install onnxruntime")
 FEATURES = ("a", "b", "sigma")
 NAME = "direction-EURUSD"
 SCHEMA = "s" * 16
+TRAINED_ON = ("sigma", "lean", "a", "b", "c", "d")
 
 
 class Answers(OnnxAnswers, PackageAnswers):
@@ -36,7 +45,7 @@ def probabilities(version, row):
     return shares / shares.sum()
 
 
-def model_bytes(version, *, double=True, labels=False):
+def model_bytes(version, *, double=True, labels=False, mixed=False):
     """Return a linear model with a softmax, as ONNX."""
     from onnx import TensorProto, helper, numpy_helper
 
@@ -46,7 +55,12 @@ def model_bytes(version, *, double=True, labels=False):
         helper.make_node("MatMul", ["row", "w"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
     ]
-    outputs = [helper.make_tensor_value_info("probabilities", kind, [None, 3])]
+    given = kind
+    if mixed:
+        given = TensorProto.FLOAT if double else TensorProto.DOUBLE
+        nodes[1].output[0] = "shares"
+        nodes.append(helper.make_node("Cast", ["shares"], ["probabilities"], to=given))
+    outputs = [helper.make_tensor_value_info("probabilities", given, [None, 3])]
     if labels:
         nodes.append(helper.make_node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0))
         outputs.insert(0, helper.make_tensor_value_info("label", TensorProto.INT64, [None]))
@@ -142,6 +156,52 @@ async def test_a_promoted_model_predicts_what_it_should(world, double, labels, w
             assert (said["model"], said["version"], said["bundle_sha256"]) == (NAME, 1, sha)
 
 
+async def train(world):
+    """Let the trainer's own shell fit a model in its child process, sign it and store it; return its answer and rows."""
+    (world.root / "trainer").mkdir()
+    context = ServiceContext(
+        name="trainer", data_dir=world.root / "trainer", root_dir=world.root, bus=await world.bus("trainer"),
+        log=structlog.get_logger(), metrics=Metrics(),
+    )
+    settings = config(fit=FitConfig(folds=2, inner_folds=2, rounds=40, min_leaf_rows=20, resamples=200))
+    effects = TrainerEffects(settings, context)
+    await effects.prepare()
+    rows = dataset(500, 0.8)
+    result = await effects.perform(TrainModel(
+        ts_event_ns=5, ts_init_ns=6, effect_id="train", name=NAME, version=1, symbol="EURUSD", trigger="first",
+        schema_id=SCHEMA, feature_names=TRAINED_ON, dataset=rows, seed=3, champion=None,
+    ))
+    assert isinstance(result, ModelTrained), result
+    return result, rows.features[-200:]
+
+
+async def test_what_the_trainer_made_predicts_here_as_it_does_in_inference(world):
+    expert = await world.open("TickwireOnnx.mq5")
+    trained, rows = await train(world)
+    trainer, features = await world.bus("trainer"), await world.bus("features")
+    archive = await trainer.get_object(object_name_of(NAME, 1, trained.bundle_sha256))
+    inference = verified_model(archive, Verifier(world.factory.signer.public_bytes), trained.bundle_sha256).predictor
+    with expert.running():
+        await trainer.publish(ModelPromoted(
+            ts_event_ns=5, ts_init_ns=6, seq=1, name=NAME, version=1, symbol="EURUSD",
+            bundle_sha256=trained.bundle_sha256, metrics=trained.metrics,
+        ))
+        await world.until(lambda: models(world) == [(1, True, 1)], 20.0)
+        for number, values in enumerate(rows, 1):
+            await features.publish(FeatureBlock(
+                ts_event_ns=number, ts_init_ns=number, seq=number, symbol="EURUSD", schema_id=SCHEMA, names=TRAINED_ON,
+                values=values, tick=number, bid=1.1, ask=1.1001,
+            ))
+        await world.until(lambda: len(world.said("predictions")) == len(rows), 30.0)
+    said = world.said("predictions")
+    assert [one["row_seq"] for one in said] == list(range(1, len(rows) + 1))
+    assert {one["bundle_sha256"] for one in said} == {trained.bundle_sha256}
+    wanted = np.array([inference.predict(values) for values in rows])
+    found = np.array([[one["p_down"], one["p_flat"], one["p_up"]] for one in said])
+    assert np.abs(found - wanted).max() <= EXPORT_TOLERANCE
+    assert np.ptp(wanted[:, 2]) > 0.05  # the model does not answer the same to every row
+
+
 async def test_a_model_promoted_before_the_start_is_found_in_the_stream(world):
     await world.factory.promote(bundle(world.factory.signer, 4))
     await (await world.bus("trainer")).flush()
@@ -159,6 +219,8 @@ async def test_a_broken_bundle_never_replaces_a_good_one_and_the_next_good_one_d
         bundle(signer, 3, files={"model.txt": b"tree"}),  # there is no model.onnx
         bundle(signer, 4, files={"model.onnx": b"this is no model"}),
         bundle(signer, 5, symbol="XAUUSD"),
+        bundle(signer, 6, files={"model.onnx": model_bytes(6), "normaliser.json": b"{}"}),  # this program does not scale
+        bundle(signer, 7, mixed=True),
     ]
     with expert.running():
         await world.factory.promote(bundle(signer, 1))
@@ -170,19 +232,21 @@ async def test_a_broken_bundle_never_replaces_a_good_one_and_the_next_good_one_d
             said, values = await prediction(world)
             assert said["version"] == 1
             assert said["p_up"] == pytest.approx(probabilities(1, values)[2], abs=1e-9)
-        await world.factory.promote(b"", store=False, version=6)  # the store does not hold it
-        await world.until(lambda: len(world.said("models")) == 6, 20.0)
-        await world.factory.promote(bundle(signer, 7))
-        await world.until(lambda: models(world)[-1] == (7, True, 7), 20.0)
+        await world.factory.promote(b"", store=False, version=8)  # the store does not hold it
+        await world.until(lambda: len(world.said("models")) == 8, 20.0)
+        await world.factory.promote(bundle(signer, 9))
+        await world.until(lambda: models(world)[-1] == (9, True, 9), 20.0)
         said, values = await prediction(world)
-    assert said["version"] == 7
-    assert models(world)[1:6] == [(version, False, 1) for version in (2, 3, 4, 5, 6)]
+    assert said["version"] == 9
+    assert models(world)[1:8] == [(version, False, 1) for version in range(2, 9)]
     reasons = [said["reason"] for said in world.said("models")]
     assert "golden row 0" in reasons[1]
     assert "model.onnx" in reasons[2]
     assert "the terminal does not take" in reasons[3]
     assert "XAUUSD" in reasons[4]
-    assert "does not hold" in reasons[5]
+    assert "normaliser.json" in reasons[5]
+    assert "its input's type" in reasons[6]
+    assert "does not hold" in reasons[7]
 
 
 async def test_another_bundle_than_the_promoted_one_is_refused(world):

@@ -48,6 +48,16 @@ class PromoteModel(Message, frozen=True, kw_only=True):
     rollback: bool = False
 
 
+class AdoptModel(Message, frozen=True, kw_only=True):
+    """Take a signed bundle out of the model store as one more version of its model; it shadows until it is promoted."""
+
+    command_id: str
+    issued_by: str
+    name: str
+    version: int
+    bundle_sha256: str
+
+
 class TradingHalted(Message, frozen=True, kw_only=True):
     """Risk has halted, on a command or because a limit tripped."""
 

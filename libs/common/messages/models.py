@@ -43,7 +43,14 @@ class ModelRefused(ModelEvent, frozen=True, kw_only=True):
 
 
 class ModelRetired(ModelEvent, frozen=True, kw_only=True):
-    """The bundle is no longer the champion."""
+    """The bundle is no longer the champion.
+
+    Parameters
+    ----------
+    reason : why inference could not use it; empty when another simply took its place
+    """
+
+    reason: str = ""
 
 
 class ModelLoaded(ModelEvent, frozen=True, kw_only=True):

@@ -31,10 +31,19 @@ def load_predictor(bundle: Bundle) -> Predictor:
     ------
     ArtifactError : for a backend this version does not know, or weights it cannot read
     """
-    if bundle.manifest.backend != "lightgbm":
-        raise ArtifactError(f"unknown backend '{bundle.manifest.backend}', this version knows lightgbm")
-    model = LightGbmPredictor.of_bundle(bundle)
+    model = _model_of(bundle)
     content = bundle.files.get(NORMALISER_FILE)
     if content is None:
         return model
     return NormalisedPredictor(read_normaliser(content, bundle.manifest.feature_names), model)
+
+
+def _model_of(bundle: Bundle) -> Predictor:
+    if bundle.manifest.backend == "lightgbm":
+        return LightGbmPredictor.of_bundle(bundle)
+    if bundle.manifest.backend == "onnx":
+        # Only here: whoever serves LightGBM alone needs neither the package nor its 25 MB of memory.
+        from libs.common.models.onnx_predictor import OnnxPredictor  # noqa: PLC0415
+
+        return OnnxPredictor.of_bundle(bundle)
+    raise ArtifactError(f"unknown backend '{bundle.manifest.backend}', this version knows lightgbm and onnx")

@@ -1,8 +1,8 @@
 """The folder through which trainer and fitting process hand each other work: plain arrays, JSON and text, no pickle.
 
-``dataset.npz``, ``request.json`` and perhaps ``champion.txt`` go in; ``result/`` with ``model.txt``, ``golden.json``
-and ``report.json`` comes out, renamed into place when it is whole. ``report.json`` holds the hashes of the others.
-A ``refused.json`` comes out instead when the work cannot be done and trying again would not help.
+``dataset.npz``, ``request.json`` and perhaps ``champion.json``, its bundle, go in; ``result/`` with ``model.txt``,
+``model.onnx``, ``golden.json`` and ``report.json`` comes out, renamed into place when it is whole. ``report.json`` holds
+the hashes of the others. A ``refused.json`` comes out instead when the work cannot be done and trying again would not help.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ import msgspec
 import numpy as np
 
 from libs.common.errors import DataError
-from libs.common.models.bundle import GOLDEN_FILE, MODEL_FILE
+from libs.common.models.bundle import GOLDEN_FILE, MODEL_FILE, ONNX_FILE, Bundle
 from libs.common.stats.drift import DriftReference
 from services.trainer.dataset import Dataset, columns_of
 from services.trainer.work import FitOutcome, FitRequest
 
-DATASET_FILE, REQUEST_FILE, CHAMPION_FILE = "dataset.npz", "request.json", "champion.txt"
+DATASET_FILE, REQUEST_FILE, CHAMPION_FILE = "dataset.npz", "request.json", "champion.json"
 RESULT_FOLDER, REPORT_FILE, REFUSAL_FILE = "result", "report.json", "refused.json"
 
 
@@ -43,16 +43,16 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: str
 
 
-def write_work(folder: Path, dataset: Dataset, request: FitRequest, champion_text: bytes | None) -> None:
+def write_work(folder: Path, dataset: Dataset, request: FitRequest, champion: Bundle | None) -> None:
     """Write what the fitting process needs into an empty folder."""
     with (folder / DATASET_FILE).open("wb") as file:
         np.savez(file, allow_pickle=False, **columns_of(dataset))
     (folder / REQUEST_FILE).write_bytes(msgspec.json.encode(request))
-    if champion_text is not None:
-        (folder / CHAMPION_FILE).write_bytes(champion_text)
+    if champion is not None:
+        (folder / CHAMPION_FILE).write_bytes(msgspec.json.encode(champion))
 
 
-def read_work(folder: Path) -> tuple[Dataset, FitRequest, bytes | None]:
+def read_work(folder: Path) -> tuple[Dataset, FitRequest, Bundle | None]:
     """Read what ``write_work`` wrote.
 
     Raises
@@ -70,13 +70,18 @@ def read_work(folder: Path) -> tuple[Dataset, FitRequest, bytes | None]:
         request = msgspec.json.decode(file.read_bytes(), type=FitRequest)
     except (OSError, msgspec.MsgspecError) as error:
         raise DataError(str(file), f"cannot be read: {error}") from error
-    champion = folder / CHAMPION_FILE
-    return dataset, request, champion.read_bytes() if champion.exists() else None
+    file = folder / CHAMPION_FILE
+    if not file.exists():
+        return dataset, request, None
+    try:
+        return dataset, request, msgspec.json.decode(file.read_bytes(), type=Bundle)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise DataError(str(file), f"cannot be read: {error}") from error
 
 
 def write_result(folder: Path, outcome: FitOutcome) -> None:
     """Write a result whole or not at all."""
-    files = {MODEL_FILE: outcome.model_text, GOLDEN_FILE: outcome.golden}
+    files = {MODEL_FILE: outcome.model_text, ONNX_FILE: outcome.model_onnx, GOLDEN_FILE: outcome.golden}
     report = Report(
         metrics=outcome.metrics, drift=outcome.drift, mean_return_pct=outcome.mean_return_pct,
         files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
@@ -100,7 +105,7 @@ def read_result(folder: Path) -> tuple[Report, dict[str, bytes]]:
         report = msgspec.json.decode(file.read_bytes(), type=Report)
     except (OSError, msgspec.MsgspecError) as error:
         raise DataError(str(file), f"cannot be read: {error}") from error
-    if set(report.files) != {MODEL_FILE, GOLDEN_FILE}:
+    if set(report.files) != {MODEL_FILE, ONNX_FILE, GOLDEN_FILE}:
         raise DataError(str(file), f"names the files {sorted(report.files)}")
     files = {}
     for name, wanted in report.files.items():

@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 
 from libs.common.errors import ArtifactError, DataError
+from libs.common.models.predictor import load_predictor
 from services.trainer.adapters.exchange import read_work, write_refusal, write_result
-from services.trainer.boosting import predictor_of
 from services.trainer.fit import fit
 
 REFUSED = 2
@@ -29,10 +29,8 @@ def _end_with_parent() -> None:
 def main(folder: Path) -> int:
     """Do the work in ``folder`` and return the exit code."""
     try:
-        dataset, request, champion_text = read_work(folder)
-        features = len(request.feature_names)
-        champion = predictor_of(champion_text, features) if champion_text is not None else None
-        outcome = fit(dataset, request, champion)
+        dataset, request, champion = read_work(folder)
+        outcome = fit(dataset, request, load_predictor(champion) if champion is not None else None)
     except (ArtifactError, DataError) as error:
         write_refusal(folder, str(error))
         return REFUSED

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from libs.common.errors import DataError, TickwireError
+from libs.common.models.bundle import Bundle
 from services.trainer.adapters.exchange import Report, read_refusal, read_result, write_work
 from services.trainer.dataset import Dataset
 from services.trainer.work import FitRequest
@@ -60,7 +61,7 @@ class FittingProcess:
         shutil.rmtree(self._work_dir, ignore_errors=True)
         self._work_dir.mkdir(parents=True, exist_ok=True)
 
-    async def run(self, dataset: Dataset, request: FitRequest, champion_text: bytes | None) -> Fitted:
+    async def run(self, dataset: Dataset, request: FitRequest, champion: Bundle | None) -> Fitted:
         """Fit, off the loop.
 
         Raises
@@ -70,7 +71,7 @@ class FittingProcess:
         async with self._one_at_a_time:
             folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="fit-", dir=self._work_dir))
             try:
-                await asyncio.to_thread(write_work, folder, dataset, request, champion_text)
+                await asyncio.to_thread(write_work, folder, dataset, request, champion)
                 await self._run_in(folder)
                 report, files = await asyncio.to_thread(read_result, folder)
             except DataError as error:

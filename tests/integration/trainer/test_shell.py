@@ -14,7 +14,8 @@ import structlog
 
 from libs.common.config import BusConfig, SystemConfig
 from libs.common.errors import ArtifactError, ConfigError
-from libs.common.models.bundle import check_golden, unpack
+from libs.common.models.bundle import Bundle, check_golden, pack, unpack
+from libs.common.models.onnx_predictor import OnnxPredictor
 from libs.common.models.predictor import load_predictor
 from libs.common.runtime.metrics import Metrics
 from libs.common.runtime.service import ServiceContext
@@ -24,9 +25,19 @@ from services.trainer.adapters.exchange import REPORT_FILE, RESULT_FOLDER, read_
 from services.trainer.adapters.fit_process import ORPHANED
 from services.trainer.adapters.fitting import MODULE, FittingProcess
 from services.trainer.config import FitConfig, GateConfig
-from services.trainer.effects import Champion, ModelTrained, TrainingFailed, TrainModel
+from services.trainer.effects import (
+    AdoptBundle,
+    AdoptionFailed,
+    BundleAdopted,
+    Champion,
+    ModelTrained,
+    TrainingFailed,
+    TrainModel,
+)
 from services.trainer.shell import TrainerEffects, build
 from services.trainer.work import FitRequest
+from tests.unit.models.small_models import manifest
+from tests.unit.models.small_onnx import onnx_files
 from tests.unit.trainer.market import SCHEMA, SYMBOL, config, dataset
 
 SEED = bytes(range(32))
@@ -107,7 +118,11 @@ async def test_a_training_puts_a_bundle_into_the_store_that_passes_every_check_o
     assert isinstance(result, ModelTrained)
     name = f"direction-EURUSD-1-{result.bundle_sha256[:16]}"
     bundle = unpack(context.bus.objects[name], VERIFIER)
-    check_golden(bundle, load_predictor(bundle))
+    predictor = load_predictor(bundle)
+    check_golden(bundle, predictor)
+    rows = dataset(500, 0.8).features
+    in_terminals = OnnxPredictor.of_bundle(bundle).predict_block(rows)
+    assert in_terminals == pytest.approx(predictor.predict_block(rows), abs=1e-6)
     manifest = bundle.manifest
     assert bundle.sha256 == result.bundle_sha256
     assert (manifest.schema_id, manifest.feature_names, manifest.seed) == (SCHEMA, NAMES, 3)
@@ -154,6 +169,56 @@ async def test_a_challenger_is_compared_with_the_champion_from_disk_or_store(con
         file.unlink()
     other = await (await effects_of(context)).perform(effect(rows, 2, champion, "effect-3"))
     assert other.bundle_sha256 == result.bundle_sha256
+
+
+def own_bundle(context, signer=None, **changes):
+    """Put somebody's own ONNX model into the store; return its hash."""
+    told = {
+        "name": f"direction-{SYMBOL}", "version": 5, "backend": "onnx", "schema_id": SCHEMA, "feature_names": NAMES,
+        "drift": {}, "last_ns": int(dataset(200, 0.8).end_ns.max()), **changes,
+    }
+    archive = pack(manifest(**told), onnx_files(dataset(50, 0.8).features), signer or Signer(SEED))
+    sha = unpack(archive, Verifier((signer or Signer(SEED)).public_bytes)).sha256
+    context.bus.objects[f"direction-{SYMBOL}-5-{sha[:16]}"] = archive
+    return sha
+
+
+def adoption(sha):
+    return AdoptBundle(
+        ts_event_ns=5, ts_init_ns=6, effect_id="adopt", name=f"direction-{SYMBOL}", version=5, symbol=SYMBOL,
+        bundle_sha256=sha,
+    )
+
+
+async def test_a_bundle_of_somebody_else_is_checked_and_then_a_challenger_is_compared_with_it(context):
+    sha = own_bundle(context)
+    effects = await effects_of(context)
+    adopted = await effects.perform(adoption(sha))
+    assert isinstance(adopted, BundleAdopted)
+    assert (adopted.bundle_sha256, adopted.schema_id, adopted.metrics) == (sha, SCHEMA, {"accuracy": 0.5})
+    champion = Champion(version=5, bundle_sha256=sha, last_ns=adopted.last_ns)
+    result = await effects.perform(effect(dataset(900, 0.8), 6, champion, "effect-2"))
+    assert (type(result), result.champion_version) == (ModelTrained, 5)
+    assert result.metrics["gate_rows"] > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"signer": Signer(bytes(32))}, "signed with key"), ({"version": 4}, "direction-EURUSD 4"),
+        ({"symbol": "XAUUSD"}, "XAUUSD"), ({"backend": "other"}, "unknown backend"),
+    ],
+)
+async def test_a_bundle_that_is_not_sound_is_not_adopted(context, changes, problem):
+    result = await (await effects_of(context)).perform(adoption(own_bundle(context, **changes)))
+    assert isinstance(result, AdoptionFailed)
+    assert problem in result.detail
+
+
+async def test_a_bundle_that_is_not_in_the_store_is_not_adopted(context):
+    result = await (await effects_of(context)).perform(adoption("0" * 64))
+    assert isinstance(result, AdoptionFailed)
+    assert "no object" in result.detail
 
 
 async def test_a_champion_that_is_gone_or_not_ours_fails_the_training(context):
@@ -237,6 +302,19 @@ async def test_a_corrupt_result_is_refused(context, damage):
     assert not context.bus.objects
 
 
+async def test_a_model_that_onnx_runtime_runs_otherwise_is_refused_with_the_reason(context):
+    text = (
+        "from services.trainer import onnx_export\n"
+        "from services.trainer.adapters.fit_process import main\n"
+        "onnx_export._threshold = lambda node: node['threshold'] + 1.0\n"
+        "sys.exit(main(folder))"
+    )
+    result = await (await effects_of(context, script(context, text))).perform(effect())
+    assert (type(result), result.reason) == (TrainingFailed, "refused")
+    assert "model.onnx: row" in result.detail
+    assert not context.bus.objects
+
+
 async def test_work_that_cannot_be_done_is_refused_with_the_reason(context):
     result = await (await effects_of(context)).perform(effect(dataset(60, 0.5, overlap=100)))
     assert (type(result), result.reason) == (TrainingFailed, "refused")
@@ -282,10 +360,11 @@ def test_the_shell_counts_what_the_core_says(context):
 
 def test_what_is_written_for_the_process_is_what_it_reads(tmp_path):
     rows = dataset(50, 0.5)
-    write_work(tmp_path, rows, REQUEST, b"tree")
+    bundle = Bundle(manifest=manifest(), files={"model.txt": b"tree"})
+    write_work(tmp_path, rows, REQUEST, bundle)
     found, request, champion = read_work(tmp_path)
     assert found.digest() == rows.digest()
-    assert (request, champion) == (REQUEST, b"tree")
+    assert (request, champion) == (REQUEST, bundle)
 
 
 def test_the_process_ends_when_the_trainer_does(tmp_path):
@@ -320,4 +399,4 @@ def test_results_are_read_back_whole(tmp_path):
 
     assert main(tmp_path) == 0
     report, files = read_result(tmp_path)
-    assert set(report.files) == set(files) == {"model.txt", "golden.json"}
+    assert set(report.files) == set(files) == {"model.txt", "model.onnx", "golden.json"}

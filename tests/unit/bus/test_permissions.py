@@ -38,7 +38,9 @@ SAYS = {
     "trainer": (
         models.ModelPublished, models.ModelShadowed, models.ModelPromoted, models.ModelRefused, models.ModelRetired,
     ),
-    "operator": (control.Halt, control.Resume, control.Flatten, control.RetrainModel, control.PromoteModel),
+    "operator": (
+        control.Halt, control.Resume, control.Flatten, control.RetrainModel, control.PromoteModel, control.AdoptModel,
+    ),
     "ea": (
         ea.EaHello, ea.EaHeartbeat, ea.EaTicks, ea.EaBars, ea.EaSpecification, ea.EaCalendar, ea.EaAccount,
         ea.EaTransaction, ea.EaBarRequest, ea.EaPrediction, ea.EaModel,

@@ -4,14 +4,23 @@ import msgspec
 import numpy as np
 import pytest
 
+from libs.common.bus.protocol import Delivered
 from libs.common.codec import encode
 from libs.common.core import dispatch
-from libs.common.messages.control import Alert, PromoteModel, RetrainModel
+from libs.common.messages.control import AdoptModel, Alert, PromoteModel, RetrainModel, Watermark
 from libs.common.messages.features import DriftDetected
-from libs.common.messages.models import ModelPromoted, ModelPublished, ModelRefused, ModelRetired
+from libs.common.messages.models import (
+    ModelPromoted,
+    ModelPublished,
+    ModelRefused,
+    ModelRejected,
+    ModelRetired,
+    ModelShadowed,
+)
+from libs.common.runtime.lockstep import Lockstep
 from services.trainer.core import TrainerCore, model_name
-from services.trainer.effects import ModelTrained, TrainingFailed, TrainModel
-from tests.unit.trainer.market import SYMBOL, block, config, row, stream, ticks
+from services.trainer.effects import AdoptBundle, AdoptionFailed, BundleAdopted, ModelTrained, TrainingFailed, TrainModel
+from tests.unit.trainer.market import SCHEMA, SYMBOL, block, config, row, stream, ticks
 from tests.unit.trainer.test_gate import BETTER, SKILLED
 
 NAME = model_name(SYMBOL)
@@ -226,6 +235,185 @@ def test_a_challenger_compared_with_a_champion_that_no_longer_serves_is_refused(
     outputs = answer(one, effects[2], BETTER)
     assert kinds(outputs) == ["ModelPublished", "ModelRefused"]
     assert outputs[1].reason == "champion_changed"
+
+
+def rejected(version, step=0, sha=None, name=NAME, symbol=SYMBOL):
+    return ModelRejected(
+        ts_event_ns=1, ts_init_ns=1, name=name, version=version, symbol=symbol, step=step,
+        bundle_sha256=sha or f"{version:064x}", reason="golden row 0 gave something else",
+    )
+
+
+def next_block(step=0):
+    """Return a tick block after all others."""
+    return msgspec.structs.replace(block(100_000, *ticks(1, start_ns=1_500_000_000 * 10**9)), step=step)
+
+
+def told(one, step=0):
+    """Return what the next tick block makes the core say, trainings left out."""
+    return [output for output in feed(one, [next_block(step)]) if not isinstance(output, TrainModel)]
+
+
+def test_after_a_rejection_the_champion_that_still_predicts_is_champion_again():
+    one = core()
+    play(one, stream(420), [SKILLED, BETTER])
+    assert one.on_model_rejected(rejected(2), 1) == ()
+    assert one.details()["EURUSD.champion"] == 2.0
+    promoted, retired, alert = told(one)
+    assert isinstance(promoted, ModelPromoted)
+    assert (promoted.version, promoted.rollback, promoted.bundle_sha256) == (1, True, f"{1:064x}")
+    assert isinstance(retired, ModelRetired)
+    assert (retired.version, retired.reason) == (2, "golden row 0 gave something else")
+    assert (alert.name, alert.severity) == ("champion_rejected", "warning")
+    assert "golden row 0" in alert.detail
+    assert "version 1 is the champion again" in alert.detail
+    assert one.details()["EURUSD.champion"] == 1.0
+    assert told(one) == []
+
+
+def test_a_first_model_that_is_rejected_leaves_no_champion_and_its_successor_meets_no_rival():
+    one = core()
+    play(one, stream(240), [SKILLED])
+    one.on_model_rejected(rejected(1), 1)
+    retired, alert = told(one)
+    assert isinstance(retired, ModelRetired)
+    assert "no model serves" in alert.detail
+    assert one.details()["EURUSD.champion"] == 0.0
+    (effect,) = one.on_retrain_model(command(RetrainModel, symbol=SYMBOL), 1) or feed(one, [next_block()])[:1]
+    assert effect.champion is None
+
+
+def test_two_rejections_fall_back_to_the_last_that_was_not_rejected():
+    one = core(retrain_every_rows=50)
+    play(one, stream(600), [SKILLED, BETTER, BETTER])
+    assert one.details()["EURUSD.champion"] == 3.0
+    one.on_model_rejected(rejected(2), 1)
+    assert told(one) == []  # it was not the champion any more
+    one.on_model_rejected(rejected(3), 1)
+    assert told(one)[0].version == 1
+
+
+def test_a_rejection_waits_until_every_run_has_heard_it():
+    one = core()
+    play(one, stream(420), [SKILLED, BETTER])
+    one.on_model_rejected(rejected(2, step=7), 1)
+    again = core()
+    again.restore(one.snapshot())
+    for held in (one, again):
+        assert told(held, step=8) == []
+        assert kinds(told(held, step=9)) == ["ModelPromoted", "ModelRetired", "Alert"]
+
+
+def test_a_step_later_the_trainer_is_not_settled_before_it_has_heard_the_rejection():
+    """What makes the wait of two steps enough."""
+    lockstep = Lockstep("trainer", TrainerCore.HEARS, TrainerCore.STAGES)
+    subject = f"models.{NAME}.rejected"
+
+    def mark(service, stage, step, sent):
+        lockstep.mark(Watermark(ts_event_ns=0, ts_init_ns=0, service=service, stage=stage, sent=sent, step=step))
+
+    for step in (7, 8):
+        lockstep.handled_ticks(step)
+        mark("features", "settled", step, {})
+        mark("inference", "predicted", step, {} if step == 7 else {subject: 1})
+        assert lockstep.reached({}) == ([("settled", 7)] if step == 7 else [])
+    lockstep.take(Delivered(subject=subject, payload=b"", seq=1, message=rejected(2, step=7)))
+    assert lockstep.release({}) is not None
+    assert lockstep.reached({subject: 1}) == [("settled", 8)]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        rejected(2, sha="0" * 64), rejected(9), rejected(2, name="direction-GBPUSD"), rejected(2, symbol="GBPUSD"),
+        rejected(1),
+    ],
+    ids=["another bundle", "unknown version", "another model", "another symbol", "not the champion"],
+)
+def test_a_rejection_of_anything_but_the_champion_changes_nothing(word):
+    one = core()
+    play(one, stream(420), [SKILLED, BETTER])
+    assert one.on_model_rejected(word, 1) == ()
+    assert told(one) == []
+    assert one.details()["EURUSD.champion"] == 2.0
+
+
+def test_the_version_to_fall_back_to_is_remembered_although_others_are_forgotten():
+    one = core(keep_versions=2, retrain_every_rows=10)
+    play(one, stream(900), [SKILLED, BETTER, *[WORSE] * 50])
+    one.on_model_rejected(rejected(2), 1)
+    assert told(one)[0].version == 1
+
+
+def test_a_version_that_was_rejected_may_be_promoted_again_by_a_person():
+    one = core()
+    play(one, stream(420), [SKILLED, BETTER])
+    one.on_model_rejected(rejected(2), 1)
+    told(one)
+    promoted, retired = one.on_promote_model(command(PromoteModel, name=NAME, version=2), 1)
+    assert (promoted.version, retired.version) == (2, 1)
+
+
+def adopt(version, name=NAME):
+    return command(AdoptModel, name=name, version=version, bundle_sha256="a" * 64)
+
+
+def adopted(effect, **changes):
+    return BundleAdopted(**{
+        "ts_event_ns": 1, "ts_init_ns": 1, "effect_id": effect.effect_id, "name": effect.name, "version": effect.version,
+        "symbol": effect.symbol, "bundle_sha256": effect.bundle_sha256, "schema_id": SCHEMA, "last_ns": 5,
+        "metrics": {"auc": 0.6}, **changes,
+    })
+
+
+def test_a_model_of_ones_own_shadows_and_serves_when_a_person_says_so():
+    one = core()
+    effects, _ = play(one, stream(420), [SKILLED])
+    assert len(effects) == 2  # version 2 is being trained
+    (check,) = one.on_adopt_model(adopt(7), 1)
+    assert isinstance(check, AdoptBundle)
+    published, shadowed = one.on_bundle_adopted(adopted(check), 1)
+    assert isinstance(published, ModelPublished)
+    assert isinstance(shadowed, ModelShadowed)
+    assert (shadowed.version, shadowed.bundle_sha256, shadowed.metrics) == (7, "a" * 64, {"auc": 0.6})
+    assert one.details()["EURUSD.champion"] == 1.0
+    promoted, retired = one.on_promote_model(command(PromoteModel, name=NAME, version=7), 1)
+    assert (promoted.version, retired.version) == (7, 1)
+    # The training that was under way ends as version 2, the next one has a higher number than the adopted one.
+    assert [output.version for output in answer(one, effects[1])] == [2, 2]
+    (effect,) = one.on_retrain_model(command(RetrainModel, symbol=SYMBOL), 1)
+    assert effect.version == 8
+    assert effect.champion.bundle_sha256 == "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "problem"),
+    [(1, NAME, "up to 2 are taken"), (2, NAME, "up to 2 are taken"), (7, "direction-GBPUSD", "not a model of this system")],
+)
+def test_an_adoption_that_cannot_be_followed_is_answered(version, name, problem):
+    one = core()
+    play(one, stream(420), [SKILLED])
+    (alert,) = one.on_adopt_model(adopt(version, name), 1)
+    assert (alert.name, problem in alert.detail) == ("adopt_refused", True)
+
+
+def test_one_bundle_at_a_time_is_checked_and_an_unsound_one_changes_nothing():
+    one = core()
+    play(one, stream(240), [SKILLED])
+    (check,) = one.on_adopt_model(adopt(7), 1)
+    (alert,) = one.on_adopt_model(adopt(8), 1)
+    assert "another bundle is being checked" in alert.detail
+    failed = AdoptionFailed(
+        ts_event_ns=1, ts_init_ns=1, effect_id=check.effect_id, name=NAME, version=7, symbol=SYMBOL, detail="bad signature"
+    )
+    (alert,) = one.on_adoption_failed(failed, 1)
+    assert (alert.name, "bad signature" in alert.detail) == ("adopt_refused", True)
+    assert one.on_adoption_failed(failed, 1) == one.on_bundle_adopted(adopted(check), 1) == ()
+    (check,) = one.on_adopt_model(adopt(8), 1)
+    (alert,) = one.on_bundle_adopted(adopted(check, schema_id="another"), 1)
+    assert "other features" in alert.detail
+    (alert,) = one.on_promote_model(command(PromoteModel, name=NAME, version=8), 1)
+    assert "no stored version 8" in alert.detail
 
 
 def test_rows_of_another_feature_list_start_afresh_and_meet_no_old_champion():

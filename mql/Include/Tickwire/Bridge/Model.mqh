@@ -2,8 +2,8 @@
 //| Bridge/Model.mqh: an ONNX model out of a bundle                  |
 //+------------------------------------------------------------------+
 // The bundle must hold model.onnx: one row of features in (1, k), float or double; the probabilities down, flat, up out
-// (1, 3), as the last output (one output of labels before it is passed over). It serves only after it has reproduced
-// the bundle's golden rows.
+// (1, 3), of the same type, as the last output (one output of labels before it is passed over). It serves only after it
+// has reproduced the bundle's golden rows. A bundle that scales its rows first (normaliser.json) is not for terminals.
 #ifndef TICKWIRE_BRIDGE_MODEL_MQH
 #define TICKWIRE_BRIDGE_MODEL_MQH
 
@@ -51,7 +51,7 @@ bool CTwModel::Open(CTwBundle *bundle,const string symbol,const double tolerance
   {
    Close();
    CJson *manifest=bundle.Manifest();
-   uchar weights[];
+   uchar weights[],scaling[];
    m_name=manifest.GetString(0,"name");
    m_version=manifest.GetLong(0,"version",0);
    m_schema=manifest.GetString(0,"schema_id");
@@ -61,6 +61,8 @@ bool CTwModel::Open(CTwBundle *bundle,const string symbol,const double tolerance
       return(Fail("it is a model of "+manifest.GetString(0,"symbol")));
    if(m_features<1)
       return(Fail("it names no features"));
+   if(bundle.File("normaliser.json",scaling))
+      return(Fail("its rows go through normaliser.json first, which this program does not do: put the scaling into model.onnx"));
    if(!bundle.File("model.onnx",weights))
       return(Fail("the bundle holds no model.onnx"));
    m_handle=OnnxCreateFromBuffer(weights,ONNX_DEFAULT);
@@ -83,7 +85,12 @@ bool CTwModel::Shape(void)
    OnnxTypeInfo info;
    if(!OnnxGetInputTypeInfo(m_handle,0,info) || info.type!=ONNX_TYPE_TENSOR)
       return(Fail("the input of model.onnx is no tensor"));
-   m_double=info.tensor.data_type==ONNX_DATA_TYPE_DOUBLE;
+   ENUM_ONNX_DATA_TYPE number=info.tensor.data_type;
+   if(number!=ONNX_DATA_TYPE_FLOAT && number!=ONNX_DATA_TYPE_DOUBLE)
+      return(Fail("the input of model.onnx is neither float nor double"));
+   if(!OnnxGetOutputTypeInfo(m_handle,outputs-1,info) || info.type!=ONNX_TYPE_TENSOR || info.tensor.data_type!=number)
+      return(Fail("the probabilities of model.onnx are not of its input's type"));
+   m_double=number==ONNX_DATA_TYPE_DOUBLE;
    ulong row[2],probabilities[2];
    row[0]=1;
    row[1]=(ulong)m_features;
