@@ -263,12 +263,12 @@ def checked_file(path: Path, symbol: str, zone: str, limit: int) -> TickFile:
     DataError : naming file, line, problem and remedy
     ConfigError : for an unknown zone
     """
-    from services.ingest.adapters.replay import ReplayOptions, open_replay
+    from services.ingest.adapters.replay import ReplayOptions, read_through
     from services.ingest.digits import infer_digits
 
     digits: int | None = None
     first_ns = last_ns = 0
-    for chunk in open_replay(path, symbol, ReplayOptions(zone=zone, limit=limit, check=False)):
+    for chunk in read_through(path, symbol, ReplayOptions(zone=zone, limit=limit)):
         if digits is None:
             digits, first_ns = infer_digits(chunk.bid), int(chunk.time_ns.min())
         last_ns = max(last_ns, int(chunk.time_ns.max()))

@@ -195,7 +195,11 @@ class IngestCore:
         for symbol, feed in snapshot.feeds.items():
             if symbol in self._feeds:
                 self._feeds[symbol] = feed
-                self._quality[symbol].load(snapshot.quality[symbol])
+                if len(feed.quarantined) == len(RULES):
+                    self._quality[symbol].load(snapshot.quality[symbol])
+                else:
+                    # An earlier version with other rules: its counts cannot be told apart, its memory is of no use.
+                    feed.quarantined = [0] * len(RULES)
 
     def details(self) -> dict[str, float | str]:
         """Return figures for ``tickwire status``."""

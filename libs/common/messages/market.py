@@ -121,7 +121,7 @@ class FeedStatus(Message, frozen=True, kw_only=True):
     last_tick_ns : time of the last good tick, ns UTC
     ticks : good ticks passed on since the start
     quarantined : ticks kept back since the start, by rule (crossed, locked, non_positive, non_finite,
-        out_of_order, duplicate, spike)
+        out_of_order, time_jump, duplicate, spike)
     gaps : times the feed fell silent longer than it should
     stale : True while no good tick has come for longer than the limit, or the feed is known to be down
     finished : True when a replay has sent its last tick

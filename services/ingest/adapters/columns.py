@@ -13,6 +13,7 @@ ALIASES = {
     "last": ("last", "lastprice"),
     "volume": ("volumereal", "volume", "vol", "size", "lastvolume"),
     "flags": ("flags",),
+    "pair": ("symbol", "ticker", "pair", "instrument"),
     "open": ("open", "bidopen", "o"),
     "high": ("high", "bidhigh", "h"),
     "low": ("low", "bidlow", "l"),
@@ -24,6 +25,8 @@ ALIASES = {
     "spread": ("spread", "spreadpoints"),
 }
 """Our name -> their spellings, best first; case, spaces, underscores and brackets do not count."""
+END_NS = 4_102_444_800_000_000_000
+"""Times lie from 1970 up to this one (the year 2100): further no zone's rules are tabulated."""
 TIMES = ("time_ns", "time_msc", "timestamp", "time", "date")
 """Columns that can hold the time, best first."""
 BID_BAR = ("open", "high", "low", "close")
@@ -39,6 +42,11 @@ def known_columns(names: list[str]) -> dict[str, int]:
         if index is not None:
             found[ours] = index
     return found
+
+
+def named_twice(names: list[str]) -> str:
+    """Return the first name that more than one column has, empty where there is none."""
+    return next((name for name in names if name and names.count(name) > 1), "")
 
 
 def kind_of(columns: dict[str, int]) -> str | None:

@@ -15,6 +15,7 @@ from services.ingest.adapters.text import line_blocks
 from services.ingest.adapters.time_text import ACCEPTED
 
 _SHOWN = 60
+_MEND = "Mend or delete the line"
 
 
 class TableBlock(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -40,7 +41,9 @@ def table_blocks(path: Path, layout: Layout) -> Iterator[TableBlock]:
     DataError : naming file, line, column and content of the first line that is not as the layout says; nothing of
         the block that holds it is yielded
     """
-    for first_line, block in line_blocks(path, layout.header_lines):
+    for first_line, text in line_blocks(path, layout.header_lines):
+        # A separator inside quotes makes one column too many, which is found below.
+        block = text.replace(b'"', b"") if layout.quoted else text
         lines = block.count(b"\n")
         frame = _parse(block, layout)
         parsed = None if frame is None else _numbers(frame, layout)
@@ -74,6 +77,8 @@ def _numbers(frame: pl.DataFrame, layout: Layout) -> tuple[Ints, dict[str, Float
     time_ns, bad = layout.time.local_ns(frame)
     if bad.size:
         return None
+    if layout.pair is not None and not (frame.to_series(layout.pair) == layout.pair_name).fill_null(False).all():
+        return None
     columns: dict[str, Floats] = {}
     ours = {index: name for name, index in layout.columns.items()}
     for index in layout.numbers:
@@ -100,7 +105,8 @@ def _first_broken_line(path: Path, layout: Layout, first_line: int, block: bytes
             line=first_line + row, remedy=ACCEPTED,
         )  # fmt: skip
     if found:
-        return DataError(str(path), found[1], line=first_line + found[0], remedy="Mend or delete the line")
+        row, (problem, remedy) = found
+        return DataError(str(path), problem, line=first_line + row, remedy=remedy)
     return DataError(
         str(path), f"lines {first_line} to {first_line + len(lines) - 1} cannot be read as {layout.name}",
         line=first_line, remedy="Export the file again",
@@ -116,23 +122,31 @@ def _unread_times(rows: list[list[str]], layout: Layout) -> Ints:
     return msgspec.structs.replace(time, columns=tuple(range(len(columns)))).local_ns(pl.DataFrame(columns))[1]
 
 
-def _problem(line: str, layout: Layout) -> str | None:
+def _problem(line: str, layout: Layout) -> tuple[str, str] | None:
+    """Return what is wrong with a line and what to do about it, ``None`` where nothing is."""
     if not line.strip():
-        return "an empty line inside the table"
+        return "an empty line inside the table", _MEND
     cells = line.split(layout.separator)
     if len(cells) != len(layout.names):
-        return f"{len(cells)} columns instead of {len(layout.names)}: {_show(line)}"
+        return f"{len(cells)} columns instead of {len(layout.names)}: {_show(line)}", _MEND
     for index in layout.numbers:
-        if cells[index] == "" and index in layout.blanks:
+        cell = cells[index]
+        if (cell == "" and index in layout.blanks) or _is_number(cell):
             continue
-        if not _is_number(cells[index]):
-            return f"column {layout.names[index]}: {_show(cells[index])} is not a number"
+        remedy = "Write decimals with a point" if _is_number(cell.replace(",", ".", 1)) else _MEND
+        return f"column {layout.names[index]}: {_show(cell)} is not a number", remedy
+    if layout.pair is not None and cells[layout.pair] != layout.pair_name:
+        return (
+            f"column {layout.names[layout.pair]}: {_show(cells[layout.pair])}, but the file begins with "
+            f"{_show(layout.pair_name)}",
+            "Put each symbol into a file of its own",
+        )
     return None
 
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell)) and "_" not in cell
+        return math.isfinite(float(cell)) and cell.isascii() and "_" not in cell
     except ValueError:
         return False
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from libs.common.errors import DataError
-from services.ingest.adapters.columns import ASK_BAR, BID_BAR, EXPECTED, kind_of, known_columns
+from services.ingest.adapters.columns import ASK_BAR, BID_BAR, EXPECTED, kind_of, known_columns, named_twice
 from services.ingest.adapters.text import first_lines
 from services.ingest.adapters.time_text import ACCEPTED, TimeText, guess_time
 
@@ -26,6 +26,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     columns : our name -> index
     numbers : indices of the columns that hold numbers
     blanks : indices of those that may be empty
+    quoted : cells stand in double quotes
+    pair : index of the column that names the symbol, which must be the same in every line; ``None`` without one
+    pair_name : what it says in the first line
     time : how the time is written
     zone : clock of the times unless the text or the caller says otherwise
     """
@@ -38,6 +41,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     columns: dict[str, int]
     numbers: tuple[int, ...]
     blanks: tuple[int, ...]
+    quoted: bool
+    pair: int | None
+    pair_name: str
     time: TimeText
     zone: str
 
@@ -76,35 +82,45 @@ def find_layout(path: Path) -> Layout:
     ------
     DataError : when it is not a table of ticks or bars
     """
-    lines = first_lines(path)
+    empty, lines = first_lines(path)
     for known in _HEADERLESS:
         if known.pattern.match(lines[0]):
-            cells = lines[0].split(known.separator)
-            return _layout(path, known.name, known.separator, known.names, cells, known.zone, header_lines=0)
+            return _layout(
+                path, known.name, known.separator, known.names, lines[0], known.zone, above=empty, has_header=False
+            )
     separator = max(_SEPARATORS, key=lines[0].count)
     names = tuple(cell.strip().strip('"') for cell in lines[0].split(separator))
     if not re.search(r"[A-Za-z<]", lines[0]):
         raise DataError(
             str(path), f"no header line names the columns and the first line fits no known format: {lines[0][:80]!r}",
-            line=1, remedy="Put a line such as time,bid,ask on top",
+            line=empty + 1, remedy="Put a line such as time,bid,ask on top",
         )  # fmt: skip
-    metatrader = all(name.startswith("<") and name.endswith(">") for name in names)
+    # A separator at the end of every line makes a last column without a name.
+    metatrader = all(name.startswith("<") and name.endswith(">") for name in names if name)
     if kind_of(known_columns(list(names))) is None:
         raise DataError(
-            str(path), f"the columns {', '.join(names)[:160]} are neither ticks nor bars; {EXPECTED}", line=1,
+            str(path), f"the columns {', '.join(names)[:160]} are neither ticks nor bars; {EXPECTED}", line=empty + 1,
             remedy="Rename or add the columns",
         )  # fmt: skip
+    if twice := named_twice(list(names)):
+        raise DataError(
+            str(path), f"column {twice} is there twice", line=empty + 1, remedy="Drop or rename one of them"
+        )
     if len(lines) < 2:
-        raise DataError(str(path), "the file holds a header and no data", line=1, remedy="Export it again")
-    cells = lines[1].split(separator)
+        raise DataError(str(path), "the file holds a header and no data", line=empty + 1, remedy="Export it again")
     zone = _METATRADER_ZONE if metatrader else "UTC"
-    return _layout(path, "MT5" if metatrader else "plain", separator, names, cells, zone, header_lines=1)
+    return _layout(
+        path, "MT5" if metatrader else "plain", separator, names, lines[1], zone, above=empty, has_header=True
+    )
 
 
 def _layout(
-    path: Path, name: str, separator: str, names: tuple[str, ...], cells: list[str], zone: str, *, header_lines: int
-) -> Layout:
-    line = 1 + header_lines
+    path: Path, name: str, separator: str, names: tuple[str, ...], first: str, zone: str, *,
+    above: int, has_header: bool,
+) -> Layout:  # fmt: skip
+    line = 1 + above + has_header
+    quoted = '"' in first
+    cells = (first.replace('"', "") if quoted else first).split(separator)
     if len(cells) != len(names):
         raise DataError(
             str(path), f"{len(cells)} columns, the layout ({', '.join(names)}) has {len(names)}: {cells!r}"[:300],
@@ -121,10 +137,12 @@ def _layout(
     numbers = [columns[column] for column in used if column in columns]
     if metatrader:
         # Every other cell of an export is a number too: a torn line shows there first.
-        numbers = [index for index in range(len(names)) if index not in time.columns]
+        numbers = [index for index in range(len(names)) if index not in time.columns and names[index]]
     optional = ("last", "volume", "flags", "spread", *(("bid", "ask") if metatrader else ()))
+    pair = columns.get("pair")
     return Layout(
-        name=f"{name} {kind}" if header_lines else name, kind=kind, separator=separator, header_lines=header_lines,
+        name=f"{name} {kind}" if has_header else name, kind=kind, separator=separator, header_lines=above + has_header,
         names=names, columns=columns, numbers=tuple(numbers),
-        blanks=tuple(columns[column] for column in optional if column in columns), time=time, zone=zone,
+        blanks=tuple(columns[column] for column in optional if column in columns), quoted=quoted,
+        pair=pair, pair_name="" if pair is None else cells[pair], time=time, zone=zone,
     )  # fmt: skip

@@ -33,7 +33,9 @@ from services.ingest.adapters.layouts import find_layout
 from services.ingest.adapters.parquet_table import MAGIC, find_table, parquet_blocks
 from services.ingest.adapters.zones import WallClock
 from services.ingest.bars import TICKS_PER_BAR, BarPath, Bars, BarWatch, expand_bars
+from services.ingest.config import QualitySettings
 from services.ingest.digits import infer_digits
+from services.ingest.quality import OUT_OF_ORDER, QualityState
 from services.ingest.raw import MAX_CHUNK, RawTicks
 
 NS_PER_S = 1_000_000_000
@@ -74,6 +76,7 @@ class _Source(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     kind: str
     zone: str
+    is_utc: bool
 
     @property
     def is_parquet(self) -> bool:
@@ -99,19 +102,37 @@ def open_replay(path: str | Path, symbol: str, options: ReplayOptions | None = N
     options = options or ReplayOptions()
     sources = _sources(Path(path))
     if options.check:
-        _check(sources, symbol, options)
+        for _ in _watched(sources, symbol, options):
+            pass
     return _limited(_all(sources, symbol, options), options.skip, options.limit, options.chunk)
 
 
-def _check(sources: list[_Source], symbol: str, options: ReplayOptions) -> None:
-    ticks = falls = 0
+def read_through(path: str | Path, symbol: str, options: ReplayOptions) -> Iterator[RawTicks]:
+    """Yield the ticks of a file as ``open_replay`` does, and refuse it at its end where most are out of order.
+
+    Raises
+    ------
+    DataError, ConfigError : as ``open_replay``
+    """
+    return _watched(_sources(Path(path)), symbol, options)
+
+
+def _watched(sources: list[_Source], symbol: str, options: ReplayOptions) -> Iterator[RawTicks]:
+    ticks = late = 0
+    first_late: str | None = None
+    rules = QualityState(QualitySettings())
     for chunk in _limited(_all(sources, symbol, options), options.skip, options.limit, options.chunk):
+        rows = np.flatnonzero(rules.judge(chunk) == OUT_OF_ORDER)
+        if rows.size and first_late is None:
+            first_late = chunk.place(int(rows[0]))
         ticks += len(chunk)
-        falls += int((np.diff(chunk.time_ns) < 0).sum())
-    if ticks > _FEW and falls * 2 > ticks:
+        late += rows.size
+        yield chunk
+    if ticks > _FEW and late * 2 > ticks and first_late is not None:
+        path, _, line = first_late.rpartition(":")
         raise DataError(
-            str(sources[0].path), f"{falls} of {ticks} ticks are earlier than the tick before them",
-            remedy="Sort the file by time, oldest first",
+            path, f"{late} of {ticks} ticks are earlier than a tick before them, from this line on", line=int(line),
+            remedy="Sort the file by time, oldest first, or mend the time of the line before",
         )  # fmt: skip
 
 
@@ -135,7 +156,9 @@ def _sources(path: Path) -> list[_Source]:
             str(path), "there is no such file", remedy="Check the path; it is relative to where you start"
         ) from None
     except OSError as error:
-        raise DataError(str(path), f"cannot be read ({error.strerror})", remedy="Check its permissions") from error
+        raise DataError(
+            str(path), f"cannot be read ({error.strerror})", remedy="Check the path and its permissions"
+        ) from error
 
 
 def _day_files(folder: Path) -> list[Path]:
@@ -153,10 +176,14 @@ def _source(path: Path) -> _Source:
         magic = file.read(len(MAGIC))
     if magic == MAGIC:
         table = find_table(path)
-        return _Source(path=path, format=f"Parquet {table.kind}", kind=table.kind, zone="UTC")
+        return _Source(
+            path=path, format=f"Parquet {table.kind}", kind=table.kind, zone="UTC", is_utc=table.is_utc
+        )
     layout = find_layout(path)
-    zone = "UTC" if layout.time.is_utc else layout.zone
-    return _Source(path=path, format=layout.name, kind=layout.kind, zone=zone)
+    utc = layout.time.is_utc
+    return _Source(
+        path=path, format=layout.name, kind=layout.kind, zone="UTC" if utc else layout.zone, is_utc=utc
+    )
 
 
 def _all(sources: list[_Source], symbol: str, options: ReplayOptions) -> Iterator[RawTicks]:
@@ -167,11 +194,10 @@ def _all(sources: list[_Source], symbol: str, options: ReplayOptions) -> Iterato
 def _read(source: _Source, symbol: str, options: ReplayOptions) -> Iterator[RawTicks]:
     try:
         if source.is_parquet:
-            blocks, fixed = parquet_blocks(source.path, find_table(source.path)), False
+            blocks = parquet_blocks(source.path, find_table(source.path))
         else:
-            layout = find_layout(source.path)
-            blocks, fixed = table_blocks(source.path, layout), layout.time.is_utc
-        clock = WallClock(source.zone if fixed or not options.zone else options.zone)
+            blocks = table_blocks(source.path, find_layout(source.path))
+        clock = WallClock(source.zone if source.is_utc or not options.zone else options.zone)
         if source.kind == "bars":
             yield from _bar_ticks(source, symbol, blocks, clock, options)
         else:

@@ -12,8 +12,8 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ARCHIVES = {b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "a gzip archive", b"7z\xbc\xaf": "a 7z archive"}
 
 
-def first_lines(path: Path, count: int = 3) -> list[str]:
-    """Return the first lines that are not empty, without their line ends.
+def first_lines(path: Path, count: int = 3) -> tuple[int, list[str]]:
+    """Return how many empty lines come first, and the first lines that are not empty, without their line ends.
 
     Raises
     ------
@@ -24,8 +24,9 @@ def first_lines(path: Path, count: int = 3) -> list[str]:
     if not head.strip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"):
         raise DataError(str(path), "the file is empty", remedy="Export it again")
     _refuse_other_kinds(path, head)
-    text = _decode_head(path, head)
-    return [line for line in text.splitlines() if line.strip()][:count]
+    lines = _decode_head(path, head).replace("\r\n", "\n").split("\n")
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    return filled[0], [lines[number] for number in filled[:count]]
 
 
 def _refuse_other_kinds(path: Path, head: bytes) -> None:
@@ -52,6 +53,11 @@ def _refuse_other_kinds(path: Path, head: bytes) -> None:
 def _decode_head(path: Path, head: bytes) -> str:
     encoding = "utf-16" if head.startswith(_UTF16) else "utf-8-sig"
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
+    if "\n" not in text and "\r" in text:
+        raise DataError(
+            str(path), "its lines end in a carriage return alone, as on old Macs",
+            remedy="Save it with line feeds, or with both, at the ends of its lines",
+        )  # fmt: skip
     if "\n" not in text and len(head) == _SNIFF_BYTES:
         raise DataError(
             str(path), f"no line ends within the first {_SNIFF_BYTES} bytes, so this is no table of lines",
@@ -77,7 +83,9 @@ def line_blocks(path: Path, header_lines: int) -> Iterator[tuple[int, bytes]]:
         whole, separator, tail = (rest + piece).rpartition(b"\n")
         if not separator:
             if len(tail) > BLOCK_BYTES:
-                raise DataError(str(path), f"a line is longer than {BLOCK_BYTES} bytes", line=line)
+                raise DataError(
+                    str(path), f"a line is longer than {BLOCK_BYTES} bytes", line=line, remedy="Mend or delete the line"
+                )
             rest = tail
             continue
         rest = tail

@@ -7,17 +7,17 @@ import numpy as np
 import polars as pl
 
 from libs.common.messages.base import Ints
-from services.ingest.adapters.columns import TIMES, epoch_scale
+from services.ingest.adapters.columns import END_NS, TIMES, epoch_scale
 
 NS_PER_S = 1_000_000_000
-_DATES = ("%Y.%m.%d", "%Y-%m-%d", "%Y/%m/%d", "%Y%m%d")
+_DATES = ("%Y.%m.%d", "%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d.%m.%Y")
 _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%H%M%S%3f", "%H%M%S")
 _OFFSET = re.compile(r"[+-]\d{2}:?\d{2}$")
 _NUMBER = re.compile(r"^\d+(\.\d+)?$")
 _DATE_LENGTH = 8
 ACCEPTED = (
-    "write times as 2024-01-31 23:59:59.123 (also with '.', '/' or nothing between the date's parts, with an "
-    "offset, or as seconds, milliseconds, microseconds or nanoseconds since 1970)"
+    "Write times as 2024-01-31 23:59:59.123 (also with '.', '/' or nothing between the date's parts, as 31.01.2024, "
+    "with an offset, or as seconds, milliseconds, microseconds or nanoseconds since 1970), from 1970 to 2099"
 )
 
 
@@ -60,24 +60,36 @@ class TimeText(msgspec.Struct, frozen=True, kw_only=True):
         if len(columns) == 2:
             date = columns[0].str.to_date(self.formats[0], strict=False).cast(pl.Int64)
             clock = columns[1].str.to_time(self.formats[1], strict=False).cast(pl.Int64)
-            return _filled(date * (86_400 * NS_PER_S) + clock)
+            return _from_days(date, clock)
         text = columns[0].str.strip_suffix("Z") if self.zulu else columns[0]
         form = self.formats[0]
         if "%H" not in form:
-            return _filled(text.str.to_date(form, strict=False).cast(pl.Int64) * (86_400 * NS_PER_S))
-        stamps = text.str.to_datetime(form, time_unit="ns", strict=False)
-        return _filled(stamps.cast(pl.Int64))
+            return _from_days(text.str.to_date(form, strict=False).cast(pl.Int64))
+        # Microseconds reach further than any year that can be written; nanoseconds would come round again.
+        whole = text.str.to_datetime(form, time_unit="us", strict=False).cast(pl.Int64)
+        stamps = text.str.to_datetime(form, time_unit="ns", strict=False).cast(pl.Int64)
+        return _filled(stamps, _within(whole, 1_000))
 
     def _from_number(self, column: pl.Series) -> tuple[Ints, Ints]:
         if self.whole:
-            return _filled(column * self.scale)
+            return _filled(column * self.scale, _within(column, self.scale))
         # A double holds today's seconds to a quarter of a microsecond; what lies below is noise.
         micros = (column * (self.scale / 1_000)).round().cast(pl.Int64, strict=False)
-        return _filled(micros * 1_000)
+        return _filled(micros * 1_000, _within(micros, 1_000))
 
 
-def _filled(times: pl.Series) -> tuple[Ints, Ints]:
-    bad = times.is_null().to_numpy().nonzero()[0]
+def _from_days(date: pl.Series, clock: pl.Series | None = None) -> tuple[Ints, Ints]:
+    times = date * (86_400 * NS_PER_S)
+    return _filled(times if clock is None else times + clock, _within(date, 86_400 * NS_PER_S))
+
+
+def _within(units: pl.Series, scale: int) -> pl.Series:
+    return (units >= 0) & (units < END_NS // scale)
+
+
+def _filled(times: pl.Series, within: pl.Series) -> tuple[Ints, Ints]:
+    """Return times, and the rows that hold none or one out of range (where a product may have come round)."""
+    bad = (times.is_null() | within.is_null() | ~within.fill_null(False)).to_numpy().nonzero()[0]
     return times.fill_null(0).to_numpy().astype(np.int64, copy=False), bad
 
 

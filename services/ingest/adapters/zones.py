@@ -17,8 +17,9 @@ from libs.common.trading.wall_clock import OffsetTable, WallReader
 
 NS_PER_S = 1_000_000_000
 _NAMES = {"EET": "Europe/Athens", "NY": "America/New_York"}
-_FIXED = re.compile(r"^([+-])(\d{1,2})(?::?(\d{2}))?$")
+_FIXED = re.compile(r"^([+-])(\d{1,2})(?::?([0-5]\d))?$")
 _SHIFTED = re.compile(r"^NY([+-]\d{1,2})$")
+_FURTHEST_H = 14
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
 _STEP = timedelta(days=6)
 
@@ -50,10 +51,10 @@ def _parse(zone: str) -> tuple[int, OffsetTable]:
     fixed = _FIXED.match(zone)
     if fixed:
         seconds = int(fixed[2]) * 3600 + int(fixed[3] or 0) * 60
-        if seconds <= 14 * 3600:
+        if seconds <= _FURTHEST_H * 3600:
             return (seconds if fixed[1] == "+" else -seconds) * NS_PER_S, _table("UTC")
     shifted = _SHIFTED.match(zone)
-    if shifted:
+    if shifted and abs(int(shifted[1])) <= _FURTHEST_H:
         return int(shifted[1]) * 3600 * NS_PER_S, _table("America/New_York")
     return 0, _table(_NAMES.get(zone, zone))
 
@@ -79,12 +80,26 @@ def _zone(name: str) -> zoneinfo.ZoneInfo:
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        close = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
+        near = _nearest(name)
+        hint = f" Did you mean '{near}'?" if near else ""
         raise ConfigError(
             f"unknown zone '{name}'.{hint} Use UTC, NY+7 (most MetaTrader servers), EET, an offset such as +03:00, "
             "or an IANA name such as Europe/London."
         ) from None
+
+
+def _nearest(name: str) -> str:
+    """Return what was probably meant, empty where nothing comes near."""
+    upper = name.upper()
+    if upper in ("UTC", "Z", "GMT"):
+        return "UTC"
+    if upper in _NAMES or _SHIFTED.match(upper):
+        return upper if upper != name else ""
+    offset = re.match(r"^(?:UTC|GMT)\s*([+-]\d{1,2}(?::?[0-5]\d)?)$", upper)
+    if offset:
+        return offset[1]
+    known = {zone.upper(): zone for zone in zoneinfo.available_timezones()}
+    return next((known[match] for match in difflib.get_close_matches(upper, known, n=1)), "")
 
 
 def _offset_s(zone: zoneinfo.ZoneInfo, moment: datetime) -> int:

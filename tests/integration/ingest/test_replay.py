@@ -104,8 +104,9 @@ def test_a_price_unknown_at_the_start_is_no_number_for_the_rules_to_find(tmp_pat
 
 def test_an_unchanged_price_is_carried_from_chunk_to_chunk(tmp_path):
     header, first, *_ = MT5_TICKS.split("\n")
-    line = "2026.01.13\t15:30:{:02d}.{:03d}\t\t1.16512\t\t\t4\n"
-    text = header + "\n" + first + "\n" + "".join(line.format(k // 1000 % 60, k % 1000) for k in range(150_000))
+    line = "2026.01.13\t15:{:02d}:{:02d}.{:03d}\t\t1.16512\t\t\t4\n"
+    rows = (line.format(30 + k // 60_000, k // 1000 % 60, k % 1000) for k in range(150_000))
+    text = header + "\n" + first + "\n" + "".join(rows)
     chunks = read(write(tmp_path, text), chunk=40_000)
     assert set(joined(chunks, "bid")) == {1.165}
     assert max(len(chunk) for chunk in chunks) <= 40_000
@@ -371,3 +372,102 @@ def test_a_header_longer_than_a_line_block_or_a_bom_does_not_shift_lines(tmp_pat
     path = write(tmp_path, codecs.BOM_UTF8 + b"time,bid,ask\n1704672000,1.1,1.2\nx,1,2\n")
     with pytest.raises(DataError, match="line 3"):
         open_replay(path, "X")
+
+
+# ---- what others write
+
+
+def refused(path: Path, **options: object) -> str:
+    with pytest.raises(DataError) as caught:
+        read(path, **options)
+    return str(caught.value)
+
+
+def test_a_file_with_the_line_ends_of_old_macs_is_refused_instead_of_read_as_nothing(tmp_path):
+    assert "carriage return" in refused(write(tmp_path, PLAIN.replace("\n", "\r")))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_empty_lines_above_the_header_are_passed_over_and_counted(tmp_path, end):
+    (raw,) = read(write(tmp_path, ("\n\n" + PLAIN).replace("\n", end)))
+    assert (len(raw), raw.first_line) == (2, 4)
+    broken = write(tmp_path, ("\n\n" + PLAIN + "2024-01-08 00:00:02,x,1.2\n").replace("\n", end))
+    assert "line 6: column bid" in refused(broken)
+
+
+def test_a_separator_at_the_end_of_every_line_leaves_an_export_what_it_is(tmp_path):
+    (raw,) = read(write(tmp_path, MT5_TICKS.replace("\n", "\t\n")))
+    assert raw.ask.tolist() == [1.16512, 1.16512, 1.16515]
+    assert utc([raw])[0] == "2026-01-13 13:30:00.005"
+
+
+def test_cells_in_quotes(tmp_path):
+    text = '"time","bid","ask"\n"2024-01-08 00:00:00.5","1.1","1.2"\n"2024-01-08 00:00:01","1.1","1.2"\n'
+    (raw,) = read(write(tmp_path, text))
+    assert utc([raw]) == ["2024-01-08 00:00:00.500", "2024-01-08 00:00:01.000"]
+    torn = write(tmp_path, text + '"2024-01-08 00:00:02","1,1","1.2"\n')
+    assert "line 4: 4 columns instead of 3" in refused(torn)
+
+
+@pytest.mark.parametrize("year", ["1600", "1969", "2100", "2262", "9999"])
+def test_a_year_that_no_clock_here_can_hold_is_refused_where_it_stands(tmp_path, year):
+    assert f"line 4: column time: '{year}-01-08" in refused(write(tmp_path, f"{PLAIN}{year}-01-08 00:00:02,1.1,1.2\n"))
+    export = MT5_TICKS + f"{year}.01.13\t15:30:02.000\t\t1.16515\t\t\t4\n"
+    assert "line 5: column <DATE> <TIME>" in refused(write(tmp_path, export))
+
+
+@pytest.mark.parametrize("value", ["9999999999999", "99999999999999999999"])
+def test_a_number_of_seconds_that_would_come_round_is_refused(tmp_path, value):
+    assert "line 3: column time" in refused(write(tmp_path, f"time,bid,ask\n1704672000,1.1,1.2\n{value},1.1,1.2\n"))
+
+
+def test_dates_with_the_day_first(tmp_path):
+    text = "Gmt time,Ask,Bid,AskVolume,BidVolume\n31.01.2024 22:00:00.123,1.2,1.1,1,1\n"
+    assert utc(read(write(tmp_path, text))) == ["2024-01-31 22:00:00.123"]
+
+
+def test_a_decimal_comma_is_named(tmp_path):
+    text = PLAIN.replace(",", ";").replace("1.1", "1,1")
+    assert "'1,1' is not a number. Write decimals with a point" in refused(write(tmp_path, text))
+
+
+def test_two_symbols_in_one_file_are_refused(tmp_path):
+    text = "EUR/USD,20130101 22:00:00.295,1.31,1.32\nUSD/JPY,20130101 22:00:01.295,86.1,86.2\n"
+    assert "line 2: column pair: 'USD/JPY', but the file begins with 'EUR/USD'" in refused(write(tmp_path, text))
+    path = tmp_path / "two.parquet"
+    table = {"symbol": ["A", "A", "B"], "time_msc": [1_704_672_000_000 + k for k in range(3)]}
+    pl.DataFrame({**table, "bid": [1.1] * 3, "ask": [1.2] * 3}).write_parquet(path)
+    assert "line 3: column symbol: 'B', but the file begins with 'A'" in refused(path)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    assert "column bid is there twice" in refused(write(tmp_path, "time,bid,bid,ask\n2024-01-08 00:00:00,1,2,3\n"))
+
+
+@pytest.mark.parametrize("value", [-5, 2**62, float("nan"), float("inf")])
+def test_a_parquet_time_out_of_range_is_refused(tmp_path, value):
+    path = tmp_path / "ticks.parquet"
+    times = pl.Series([1_704_672_000_000, value], dtype=pl.Float64 if isinstance(value, float) else pl.Int64)
+    pl.DataFrame({"time_msc": times, "bid": [1.1] * 2, "ask": [1.2] * 2}).write_parquet(path)
+    assert "line 2: column time_msc" in refused(path)
+
+
+def test_prices_in_single_precision_are_the_decimals_they_stand_for(tmp_path):
+    path = tmp_path / "ticks.parquet"
+    prices = [1.16512, 2030.15, 149.123]
+    single = pl.Series(prices, dtype=pl.Float32)
+    pl.DataFrame({"time_msc": [1, 2, 3], "bid": single, "ask": single}).write_parquet(path)
+    assert joined(read(path), "bid") == prices
+
+
+def test_a_parquet_time_with_a_zone_ignores_a_named_one(tmp_path):
+    path = tmp_path / "ticks.parquet"
+    time = pl.Series([datetime(2024, 1, 8, 12, tzinfo=UTC)]).dt.convert_time_zone("Europe/London")
+    pl.DataFrame({"time": time, "bid": [1.1], "ask": [1.2]}).write_parquet(path)
+    assert utc(read(path, zone="NY+7")) == ["2024-01-08 12:00:00.000"]
+
+
+def test_a_first_tick_in_the_future_is_named_as_what_is_wrong(tmp_path):
+    rows = "".join(f"2024-01-08 00:00:{k:02d},1.1,1.2\n" for k in range(30))
+    path = write(tmp_path, "time,bid,ask\n2031-01-08 00:00:00,1.1,1.2\n" + rows)
+    assert "line 3: 30 of 31 ticks are earlier than a tick before them" in refused(path)

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -207,3 +208,17 @@ def test_a_feed_that_is_up_again_is_judged_by_its_silence():
     (status,) = core.on_feed_back("EURUSD", MONDAY + 900 * S)
     assert (status.stale, status.reason) == (True, "silent")
     assert core.on_feed_back("EURUSD", MONDAY + 901 * S) == ()
+
+
+def test_a_snapshot_of_an_earlier_version_with_other_rules_keeps_the_numbers_and_begins_the_counts_afresh():
+    core = IngestCore(IngestConfig(), ("EURUSD",))
+    core.on_raw_ticks(chunk([0, 1, 2, 1]), 0)
+    old = msgspec.json.decode(core.snapshot())
+    old["feeds"]["EURUSD"]["quarantined"].pop()
+    old["quality"]["EURUSD"][1] = old["quality"]["EURUSD"][1][:5]
+    other = IngestCore(IngestConfig(), ("EURUSD",))
+    other.restore(msgspec.json.encode(old))
+    assert (other.ticks("EURUSD"), other.consumed("EURUSD")) == (3, 4)
+    (block,) = blocks(other.on_raw_ticks(chunk([3, 4]), 0))
+    assert block.first_tick == 4
+    assert sum(other.on_finished("EURUSD", 0)[0].quarantined.values()) == 0

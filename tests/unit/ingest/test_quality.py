@@ -145,3 +145,45 @@ def test_read_only_columns_are_judged_as_well():
 def test_settings_outside_their_bounds_are_refused():
     with pytest.raises(msgspec.ValidationError, match="spike_factor"):
         msgspec.convert({"spike_factor": 1.0}, QualitySettings)
+
+
+DAY = 86_400.0
+
+
+def test_one_tick_stamped_far_in_the_future_is_kept_back_and_blocks_nothing():
+    rows = [*calm(5), (400 * DAY, BASE, BASE + 0.0001), *calm(5, first_s=3.0)]
+    assert rules_of(ticks(rows)) == [*[""] * 5, "time_jump", *[""] * 5]
+
+
+def test_wrong_times_that_do_not_agree_never_become_the_true_one():
+    rows = [*calm(2)]
+    for k in range(8):
+        rows += [(400 * DAY - 20 * k * DAY, BASE, BASE + 0.0001)]
+    assert rules_of(ticks([*rows, *calm(2, first_s=2.0)])) == [*[""] * 2, *["time_jump"] * 8, *[""] * 2]
+
+
+def test_a_hole_of_more_than_a_week_is_believed_after_three_more_ticks_however_the_ticks_are_cut():
+    rows = [*calm(5), *calm(6, first_s=30 * DAY)]
+    expected = [*[""] * 5, *["time_jump"] * 3, *[""] * 3]
+    assert rules_of(ticks(rows)) == expected
+    state = QualityState(QualitySettings())
+    found = [int(state.judge(ticks([row]))[0]) for row in rows]
+    assert ["" if verdict == 0 else RULES[verdict - 1] for verdict in found] == expected
+
+
+def test_a_long_weekend_is_no_jump_and_neither_is_the_next_bar_of_a_month():
+    assert rules_of(ticks([*calm(2), *calm(2, first_s=5 * DAY)])) == [""] * 4
+    month = ticks([(k * 10 * DAY, BASE, BASE + 0.0001) for k in range(5)], interval_ns=int(10 * DAY * S))
+    assert not QualityState(QualitySettings()).judge(month).any()
+
+
+@pytest.mark.parametrize("wild", [1e308, 1.7e308, 110.0])
+def test_a_wild_price_is_a_spike_also_before_the_rules_are_warm_and_after_a_silence(wild):
+    early = [*calm(5), (2.6, wild, wild), *calm(5, first_s=3.0)]
+    assert rules_of(ticks(early)) == [*[""] * 5, "spike", *[""] * 5]
+    late = [*calm(100), (5_000.0, wild, wild), *calm(100, first_s=5_001.0)]
+    assert rules_of(ticks(late)) == [*[""] * 100, "spike", *[""] * 100]
+
+
+def test_a_wild_first_price_is_overcome():
+    assert rules_of(ticks([(0.0, 1e308, 1e308), *calm(60, first_s=1.0)])) == ["", *["spike"] * 3, *[""] * 57]

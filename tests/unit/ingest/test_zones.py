@@ -1,5 +1,6 @@
 """A file's clock to UTC, checked against the time-zone database."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -100,3 +101,21 @@ def test_the_nearest_zone_is_suggested():
 
 def test_nothing_in_nothing_out():
     assert len(WallClock("EET").to_utc(np.empty(0, dtype=np.int64))) == 0
+
+
+@pytest.mark.parametrize("zone", ["NY+15", "NY+99", "NY-20", "+1:75", "+02:60"])
+def test_no_clock_is_so_far_from_another(zone):
+    with pytest.raises(ConfigError, match="unknown zone"):
+        WallClock(zone)
+
+
+@pytest.mark.parametrize(
+    ("zone", "meant"),
+    [
+        ("utc", "UTC"), ("Z", "UTC"), ("eet", "EET"), ("ny+7", "NY+7"), ("UTC+3", "+3"), ("gmt+03:00", "+03:00"),
+        ("europe/london", "Europe/London"), ("LONDON", "Europe/London"),
+    ],
+)  # fmt: skip
+def test_the_nearest_zone_is_offered(zone, meant):
+    with pytest.raises(ConfigError, match=f"Did you mean '{re.escape(meant)}'"):
+        WallClock(zone)
