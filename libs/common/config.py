@@ -6,8 +6,10 @@ by the environment variable ``NAME`` or, failing that, by the content of the fil
 """
 
 import difflib
+import math
 import os
 import re
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -62,9 +64,21 @@ class SystemConfig(Settings, frozen=True, kw_only=True):
     clock: Literal["event", "wall"] = "event"
     lockstep: bool = False
     decide_on: DecideOn = DecideOn()
-    seed: Annotated[int, Meta(ge=0)] = 123
+    seed: Annotated[int, Meta(ge=0, le=2_147_483_647)] = 123
     mode: Literal["paper", "live"] = "paper"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def __post_init__(self) -> None:
+        if not self.symbols:
+            raise ValueError("symbols names none")
+        if not self.data_dir:
+            raise ValueError("data_dir is empty; '.' is the folder you start in")
+        twice = next((symbol for symbol in self.symbols if self.symbols.count(symbol) > 1), None)
+        if twice is not None:
+            raise ValueError(f"symbols names '{twice}' twice")
+        for name in (*self.symbols, self.account):
+            if not name or not name.isprintable() or name != name.strip():
+                raise ValueError(f"{name!r} is no name of a symbol or account (letters, digits, signs; no spaces around)")
 
 
 class BusConfig(Settings, frozen=True, kw_only=True):
@@ -127,6 +141,10 @@ class InstrumentConfig(Settings, frozen=True, kw_only=True):
     tick_size: Annotated[float, Meta(ge=0)] = 0.0
     tick_value: Annotated[float, Meta(ge=0)] = 0.0
     face_value: Annotated[float, Meta(ge=0)] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.volume_min > self.volume_max:
+            raise ValueError(f"volume_min {self.volume_min:g} is above volume_max {self.volume_max:g}")
 
     @property
     def point(self) -> float:
@@ -237,8 +255,8 @@ def read_config(
     result = {}
     shared = {name: kind for name, (kind, users) in SHARED_SECTIONS.items() if users & set(sections)}
     for name, kind in {**COMMON_SECTIONS, **shared, **sections}.items():
-        value = _resolve_secrets(raw.get(name) or {}, environ, f"{path}: {name}")
-        result[name] = _convert(value, kind, f"{path or 'config'}: {name}")
+        place = f"{path or 'config'}: {name}"
+        result[name] = _convert(_resolved(raw.get(name) or {}, environ, place), kind, place)
     return result
 
 
@@ -256,12 +274,45 @@ def _read_yaml(path: str | Path | None) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
     try:
-        raw = yaml.safe_load(text) or {}
+        raw = _load_yaml(text) or {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+        raise ConfigError(f"{path}{_yaml_problem(error)}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected sections (system:, bus:, risk: ...) at the top level")
     return raw
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML; of a key that is there twice nobody could tell which one is meant."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.composer.ComposerError(None, None, f"key '{key.value}' is there twice", key.start_mark)
+            seen.add(str(key.value))
+        return node
+
+
+def _load_yaml(text: str) -> Any:
+    """Return what a YAML text says.
+
+    Raises
+    ------
+    yaml.YAMLError : also for one that is nested too deeply
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """Return an error with its line, as the end of a message that begins with the file."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f", line {error.problem_mark.line + 1}: not valid YAML: {error.problem}"
+    return f": not valid YAML: {' '.join(str(error).split())}"
 
 
 def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str], known: set[str]) -> None:
@@ -281,9 +332,9 @@ def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str], known: s
             target[spelled] = target.get(spelled) or {}
             target = target[spelled]
         try:
-            target[_spelled(last, target)] = yaml.safe_load(text)
+            target[_spelled(last, target)] = _load_yaml(text)
         except yaml.YAMLError as error:
-            raise ConfigError(f"environment variable {variable}: not valid YAML: {error}") from error
+            raise ConfigError(f"environment variable {variable}{_yaml_problem(error)}") from error
 
 
 def _spelled(name: str, target: dict[str, Any]) -> str:
@@ -291,33 +342,49 @@ def _spelled(name: str, target: dict[str, Any]) -> str:
     return next((key for key in target if str(key).lower() == name.lower()), name.lower())
 
 
-def _resolve_secrets(value: Any, environ: Mapping[str, str], place: str) -> Any:
+def _resolved(value: Any, environ: Mapping[str, str], place: str, depth: int = 0) -> Any:
+    """Return plain values with every secret in its place; what no setting can be is refused."""
+    if depth > _DEEPEST:
+        raise ConfigError(f"{place[:80]}...: nested more than {_DEEPEST} deep. Does an anchor hold itself?")
     if isinstance(value, dict):
-        return {key: _resolve_secrets(inner, environ, f"{place}.{key}") for key, inner in value.items()}
+        return {key: _resolved(inner, environ, f"{place}.{key}", depth + 1) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_resolve_secrets(inner, environ, place) for inner in value]
+        return [_resolved(inner, environ, place, depth + 1) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        # No limit is meant to be unlimited, and what is compared with NaN always passes or always fails.
+        raise ConfigError(f"{place}: {value} is not a number one can reckon with. Write a finite one")
     if isinstance(value, str) and value.startswith(SECRET_PREFIX):
         return _secret(value.removeprefix(SECRET_PREFIX), environ, place)
     return value
 
 
 def _secret(name: str, environ: Mapping[str, str], place: str) -> str:
-    if name in environ:
-        return environ[name]
     folder = environ.get("TICKWIRE_SECRETS_DIR", "/run/secrets")
     file = Path(folder) / name
     try:
-        return file.read_text(encoding="utf-8").strip()
+        secret = (environ[name] if name in environ else file.read_text(encoding="utf-8")).strip()
     except OSError:
         raise ConfigError(
             f"{place}: secret '{name}' not found. Set the environment variable {name} or create the file {file}."
         ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{place}: secret '{name}': {file} is not a text file in UTF-8") from None
+    if not secret:
+        raise ConfigError(f"{place}: secret '{name}' is empty. Set it, or write \"\" here where none is needed.")
+    return secret
 
 
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<field>[^`]+)`(?: - at `\$?\.?(?P<path>[^`]*)`)?")
 
 
+_DEEPEST = 50
+
+
 def _convert(value: Any, kind: Any, place: str) -> Any:
+    if typing.get_origin(kind) is dict and isinstance(value, dict):
+        # One by one, so that an error names the entry.
+        _, inner = typing.get_args(kind)
+        return {_convert(key, str, place): _convert(held, inner, f"{place}.{key}") for key, held in value.items()}
     try:
         return msgspec.convert(value, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -325,7 +392,18 @@ def _convert(value: Any, kind: Any, place: str) -> Any:
         unknown = _UNKNOWN_FIELD.search(text)
         if unknown:
             raise ConfigError(f"{place}: {_unknown_key(unknown['field'], unknown['path'] or '', kind)}") from None
-        raise ConfigError(f"{place}: {text.replace('`$.', '`')}") from None
+        raise ConfigError(f"{place}: {text.replace('`$.', '`')}{_yaml_trap(text)}") from None
+
+
+def _yaml_trap(text: str) -> str:
+    """Return a hint where YAML reads something else than a person would."""
+    if re.search(r"Expected `(int|float)`, got `str`", text):
+        return ". Write a number without quotes, and 1e6 as 1000000"
+    if "got `datetime`" in text or "got `date`" in text:
+        return ". Put a date into quotes"
+    if "Expected `str`, got `bool`" in text:
+        return ". Put it into quotes: bare yes, no, on and off mean true and false"
+    return ""
 
 
 def _field_names(kind: Any, prefix: str = "") -> dict[str, str]:

@@ -74,6 +74,10 @@ DEFAULT_INSTRUMENTS = {
 }
 
 
+_LATEST_NS = 3_786_912_000_000_000_000
+"""A synthetic market begins before 2090: the weekends of sixty years are worked out ahead."""
+
+
 class SyntheticSettings(Settings, frozen=True, kw_only=True):
     """The synthetic market.
 
@@ -100,8 +104,8 @@ class SyntheticSettings(Settings, frozen=True, kw_only=True):
     instruments: dict[str, SyntheticInstrument] = {}
 
     def __post_init__(self) -> None:
-        if not self.start_ns > 0:
-            raise ValueError("start must lie after 1970")
+        if not 0 < self.start_ns < _LATEST_NS:
+            raise ValueError("start must lie after 1970 and before 2090")
 
     @property
     def start_ns(self) -> int:

@@ -190,3 +190,70 @@ def test_a_simulated_terminal_needs_its_address(tmp_path):
     file.write_text("mt5: {backend: sim}\n")
     with pytest.raises(ConfigError, match="needs connect"):
         read_config(file, {"executor": Settings}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("risk: {max_spread_points: 5}\nrisk: {}\n", 2, "risk"),
+        ("risk:\n  max_spread_points: 5\n  max_spread_points: 500\n", 3, "max_spread_points"),
+        ("risk:\n  by_symbol: {A: 1.0, B: 2.0, A: 3.0}\n", 2, "A"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_refused_by_line(read, text, line, key):
+    with pytest.raises(ConfigError, match=rf"line {line}: .*key '{key}' is there twice"):
+        read(text)
+
+
+def test_a_merged_section_may_say_a_key_again(read):
+    text = "risk:\n  list_of:\n    - &first {factor: 2.0, key: a}\n    - {<<: *first, factor: 3.0}\n"
+    assert [entry.factor for entry in read(text)["risk"].list_of] == [2.0, 3.0]
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.inf"])
+def test_what_is_no_finite_number_is_refused_wherever_it_stands(read, number):
+    with pytest.raises(ConfigError, match=r"risk\.by_symbol\.EURUSD"):
+        read(f"risk: {{by_symbol: {{EURUSD: {number}}}}}")
+    with pytest.raises(ConfigError, match=r"risk\.inner\.factor"):
+        read("", {"TICKWIRE_RISK__INNER__FACTOR": number})
+
+
+@pytest.mark.parametrize("text", ["risk: &a\n  list_of: *a\n", "risk: " + "[" * 3_000 + "]" * 3_000])
+def test_a_file_nested_within_itself_or_without_end_is_refused(read, text):
+    with pytest.raises(ConfigError, match="nested"):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("system", "problem"),
+    [
+        ("symbols: []", "names none"), ("symbols: [A, B, A]", "'A' twice"), ('symbols: [""]', "no name"),
+        ('symbols: ["a\\n"]', "no name"), ('account: " a"', "no name"), ('data_dir: ""', "data_dir is empty"),
+        ("seed: 2147483648", "2147483647"), ("symbols: [NO]", "quotes"), ('seed: "5"', "without quotes"),
+    ],
+)  # fmt: skip
+def test_what_no_system_can_be_is_refused(read, system, problem):
+    with pytest.raises(ConfigError, match=problem):
+        read(f"system:\n  {system}\n")
+
+
+def test_symbols_as_brokers_spell_them(read):
+    names = ("US30.cash", "#AAPL", "EURUSD.m", "EUR USD", "日本")
+    assert read("system: {symbols: ['US30.cash', '#AAPL', EURUSD.m, EUR USD, 日本]}")["system"].symbols == names
+
+
+def test_an_instrument_that_is_wrong_is_named(read):
+    with pytest.raises(ConfigError, match=r"instruments\.US30\.cash: Expected `int`"):
+        read("instruments: {EURUSD: {}, US30.cash: {digits: 1.5}}")
+    with pytest.raises(ConfigError, match=r"instruments\.A: volume_min 5 is above volume_max 1"):
+        read("instruments: {A: {volume_min: 5, volume_max: 1}}")
+
+
+def test_an_empty_secret_and_one_that_is_no_text_are_named_and_line_ends_are_left_out(read, tmp_path):
+    (tmp_path / "BINARY").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "EMPTY").write_text("\n")
+    text = "bus: {{password: 'secret://{}'}}"
+    for name in ("BINARY", "EMPTY"):
+        with pytest.raises(ConfigError, match=f"bus.password: secret '{name}'"):
+            read(text.format(name), {"TICKWIRE_SECRETS_DIR": str(tmp_path)})
+    assert read(text.format("LINE"), {"LINE": "word\n"})["bus"].password == "word"

@@ -39,7 +39,7 @@ def demo(
         float | None,
         typer.Option("--duration", min=0.0, help="Seconds of flow; default 75; 0: no limit, also with --lockstep."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 123,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2_147_483_647, help="Seed of everything random.")] = 123,
     out_dir: Annotated[Path, typer.Option("--out", help="Where the run's folder is made.")] = Path("runs"),
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of nats-server; 0: a free one.")] = 0,
     broker: Annotated[

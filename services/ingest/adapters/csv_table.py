@@ -105,8 +105,8 @@ def _first_broken_line(path: Path, layout: Layout, first_line: int, block: bytes
             line=first_line + row, remedy=ACCEPTED,
         )  # fmt: skip
     if found:
-        row, (problem, remedy) = found
-        return DataError(str(path), problem, line=first_line + row, remedy=remedy)
+        broken, (what, remedy) = found
+        return DataError(str(path), what, line=first_line + broken, remedy=remedy)
     return DataError(
         str(path), f"lines {first_line} to {first_line + len(lines) - 1} cannot be read as {layout.name}",
         line=first_line, remedy="Export the file again",

@@ -32,6 +32,7 @@ def test_speed_is_max_or_a_multiple_of_real_time(speed, factor):
         ("{max_block: 100000}", "max_block"),
         ("{quality: {spike_facter: 3}}", "spike_factor'"),
         ("{synthetic: {start: yesterday}}", "isoformat"),
+        ("{synthetic: {start: '9999-12-31'}}", "before 2090"),
         ("{synthetic: {instruments: {EURUSD: {price: -1, digits: 5}}}}", "price"),
     ],
 )
