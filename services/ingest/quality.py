@@ -13,6 +13,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from libs.common.messages.base import Floats, Ints
+from libs.common.messages.sense import MAX_PRICE
 from libs.common.trading.compiled import FLOATS_IN, INTS_IN, kernel
 from services.ingest.config import QualitySettings
 from services.ingest.raw import RawTicks
@@ -52,7 +53,7 @@ def _judge(  # noqa: C901, PLR0912, PLR0915 - one pass, rule after rule
         b, a, t = bid[i], ask[i], time_ns[i]
         traded = last[i] if has_last else 0.0
         size = volume[i] if has_volume else 0.0
-        if not (math.isfinite(b) and math.isfinite(a) and math.isfinite(traded) and math.isfinite(size)):
+        if not (math.isfinite(traded) and math.isfinite(size) and abs(b) <= MAX_PRICE and abs(a) <= MAX_PRICE):
             verdict[i] = NON_FINITE
             continue
         if b <= 0.0 or a <= 0.0 or traded < 0.0 or size < 0.0:

@@ -19,7 +19,7 @@ from libs.common.messages.orders import OrderRefused, RefusalReason
 
 def tick(seq: int, symbol: str = "EURUSD", n: int = 1) -> TickBlock:
     return TickBlock(
-        ts_event_ns=seq, ts_init_ns=time.time_ns(), seq=seq, step=seq, symbol=symbol, first_tick=seq,
+        ts_event_ns=seq + n - 1, ts_init_ns=time.time_ns(), seq=seq, step=seq, symbol=symbol, first_tick=seq,
         time_ns=np.arange(n) + seq, bid=np.ones(n), ask=np.ones(n),
     )
 

@@ -8,6 +8,7 @@ import msgspec
 from libs.common.codec import Codec
 from libs.common.errors import MalformedMessage
 from libs.common.messages.base import Message
+from libs.common.messages.sense import nonsense
 from libs.common.routing import subject_of
 
 
@@ -30,7 +31,7 @@ class Delivered(msgspec.Struct, frozen=True):
 
 
 def opened(codec: Codec, subject: str, payload: bytes, seq: int | None = None) -> Delivered:
-    """Decode what came on a subject; what is no message, or does not belong there, comes back as an error.
+    """Decode what came on a subject; what is no message, makes no sense or does not belong there comes back as an error.
 
     Parameters
     ----------
@@ -45,6 +46,9 @@ def opened(codec: Codec, subject: str, payload: bytes, seq: int | None = None) -
         return Delivered(subject, payload, None, 0, f"belongs on no subject ({error})")
     if not belongs:
         return Delivered(subject, payload, None, 0, f"{type(message).__name__} does not belong on this subject")
+    problem = nonsense(message)
+    if problem:
+        return Delivered(subject, payload, None, 0, f"{type(message).__name__}: {problem}")
     return Delivered(subject, payload, message, message.seq if seq is None else seq)
 
 

@@ -25,8 +25,6 @@ ALIASES = {
     "spread": ("spread", "spreadpoints"),
 }
 """Our name -> their spellings, best first; case, spaces, underscores and brackets do not count."""
-END_NS = 4_102_444_800_000_000_000
-"""Times lie from 1970 up to this one (the year 2100): further no zone's rules are tabulated."""
 TIMES = ("time_ns", "time_msc", "timestamp", "time", "date")
 """Columns that can hold the time, best first."""
 BID_BAR = ("open", "high", "low", "close")

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from libs.common.errors import DataError
 from libs.common.messages.base import Floats, Ints
+from libs.common.messages.sense import END_NS
 from services.ingest.adapters.columns import (
     ASK_BAR,
     BID_BAR,
-    END_NS,
     EXPECTED,
     TIMES,
     epoch_scale,

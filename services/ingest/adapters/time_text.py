@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from libs.common.messages.base import Ints
-from services.ingest.adapters.columns import END_NS, TIMES, epoch_scale
+from libs.common.messages.sense import END_NS
+from services.ingest.adapters.columns import TIMES, epoch_scale
 
 NS_PER_S = 1_000_000_000
 _DATES = ("%Y.%m.%d", "%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d.%m.%Y")

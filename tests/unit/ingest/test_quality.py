@@ -177,7 +177,12 @@ def test_a_long_weekend_is_no_jump_and_neither_is_the_next_bar_of_a_month():
     assert not QualityState(QualitySettings()).judge(month).any()
 
 
-@pytest.mark.parametrize("wild", [1e308, 1.7e308, 110.0])
+@pytest.mark.parametrize("price", [1e308, -1e308, 1.1e12])
+def test_a_price_nobody_can_reckon_with_is_none(price):
+    assert rules_of(ticks([(0.0, 1.1, 1.2), (1.0, price, price), (2.0, 1.1, 1.2)])) == ["", "non_finite", ""]
+
+
+@pytest.mark.parametrize("wild", [9e11, 5_000.0, 110.0])
 def test_a_wild_price_is_a_spike_also_before_the_rules_are_warm_and_after_a_silence(wild):
     early = [*calm(5), (2.6, wild, wild), *calm(5, first_s=3.0)]
     assert rules_of(ticks(early)) == [*[""] * 5, "spike", *[""] * 5]
@@ -186,4 +191,4 @@ def test_a_wild_price_is_a_spike_also_before_the_rules_are_warm_and_after_a_sile
 
 
 def test_a_wild_first_price_is_overcome():
-    assert rules_of(ticks([(0.0, 1e308, 1e308), *calm(60, first_s=1.0)])) == ["", *["spike"] * 3, *[""] * 57]
+    assert rules_of(ticks([(0.0, 9e11, 9e11), *calm(60, first_s=1.0)])) == ["", *["spike"] * 3, *[""] * 57]
