@@ -274,9 +274,11 @@ def _read_yaml(path: str | Path | None) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a text file in UTF-8 ({error.reason} at byte {error.start})") from error
     try:
-        raw = _load_yaml(text) or {}
+        raw = _load_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}{_yaml_problem(error)}") from error
+    if raw is None:
+        return {}
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected sections (system:, bus:, risk: ...) at the top level")
     return raw
@@ -300,12 +302,15 @@ def _load_yaml(text: str) -> Any:
 
     Raises
     ------
-    yaml.YAMLError : also for one that is nested too deeply
+    yaml.YAMLError : also for one that is nested too deeply, or holds a date or number that does not exist
     """
     try:
         return yaml.load(text, _Loader)
     except RecursionError:
         raise yaml.YAMLError("nested too deeply") from None
+    except ValueError as error:
+        # A day that does not exist, or !!int on a word.
+        raise yaml.YAMLError(str(error)) from error
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
@@ -358,7 +363,13 @@ def _resolved(value: Any, environ: Mapping[str, str], place: str, depth: int = 0
     return value
 
 
+_SECRET_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""Also the name of a file in one folder: it must not lead out of it."""
+
+
 def _secret(name: str, environ: Mapping[str, str], place: str) -> str:
+    if not _SECRET_NAME.fullmatch(name):
+        raise ConfigError(f"{place}: '{SECRET_PREFIX}{name}' names no secret. Write {SECRET_PREFIX}NAME, without a path.")
     folder = environ.get("TICKWIRE_SECRETS_DIR", "/run/secrets")
     file = Path(folder) / name
     try:
