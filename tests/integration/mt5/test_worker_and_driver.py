@@ -17,6 +17,7 @@ import pytest
 from libs.common.errors import BrokerError, OutcomeUncertain
 from libs.common.mt5.adapters.calls import PackageError
 from libs.common.mt5.adapters.driver import Account, Deadlines, Mt5Driver, worker_command
+from libs.common.mt5.adapters.frames import Call, encode_frame
 from tests.integration.mt5.terminal_world import BUY, watched_loop
 
 SHORT = Deadlines(start_s=5.0, connect_s=2.0, read_s=0.3, ticks_s=5.0, send_s=0.3)
@@ -449,3 +450,47 @@ async def test_a_worker_ends_when_its_driver_is_gone():
     assert process.stdin is not None
     process.stdin.close()
     assert await asyncio.wait_for(process.wait(), 10.0) == 0
+
+
+HANGS_WITH_THE_LOCK = """
+import ctypes, sys
+from libs.common.mt5.adapters import worker
+from libs.common.mt5.adapters.package_backend import PackageBackend
+
+class Package:
+    def __getattr__(self, name):
+        # As the real package does, it keeps Python's lock while it waits.
+        return lambda *_, **__: ctypes.PyDLL(None).sleep(3600)
+
+worker._GRACE_S = 0.2
+incoming, outgoing = worker.private_streams()
+worker.serve(PackageBackend(Package(), "real", "1"), incoming, outgoing, limits_calls=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="hangs in a function of the C library of Linux")
+async def test_a_worker_that_hangs_ends_by_itself_where_nobody_is_left_to_kill_it():
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", HANGS_WITH_THE_LOCK, stdin=-1, stdout=-1, stderr=-1)
+    assert process.stdin is not None
+    process.stdin.write(encode_frame(Call(id=1, call="symbols_total", deadline_s=0.3)))
+    await process.stdin.drain()
+    process.stdin.close()
+    _, said = await asyncio.wait_for(process.communicate(), 20.0)
+    assert process.returncode == 1
+    assert b"Timeout" in said
+
+
+async def test_the_driver_tells_a_worker_for_how_long_it_waits(worker_with):
+    command = worker_with(
+        "from libs.common.mt5.adapters import package_backend as backend; perform = backend.PackageBackend.perform\n"
+        "def told(self, call): print(f'{call.call} {call.deadline_s:g}', file=sys.stderr); return perform(self, call)\n"
+        "backend.PackageBackend.perform = told"
+    )
+    said = []
+    async with driver_of(command, deadlines=Deadlines(read_s=7.0), log=lambda _, fields: said.append(fields)) as driver:
+        await driver.ready(10.0)
+        await driver.symbols_total()
+        await driver.call("account_info", deadline_s=3.0)
+    lines = [fields["line"] for fields in said if "line" in fields]
+    assert "symbols_total 7" in lines
+    assert "account_info 3" in lines

@@ -230,7 +230,7 @@ class Mt5Driver(TerminalCalls):
         began = time.perf_counter()
         try:
             async with asyncio.timeout(deadline_s):
-                reply = await worker.ask(function, args, kwargs)
+                reply = await worker.ask(function, args, kwargs, deadline_s)
         except TimeoutError:
             self._kills += 1
             self._lose(f"{function} took longer than {deadline_s:g} s")

@@ -35,12 +35,14 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     id : comes back in all frames of the answer
     call : name of the function
     args, kwargs : its arguments; JSON keeps ``1`` and ``1.0`` apart, as the package does
+    deadline_s : for how long the answer is waited for; 0 does not say
     """
 
     id: int
     call: str
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
+    deadline_s: float = 0.0
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):

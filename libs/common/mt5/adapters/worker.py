@@ -6,6 +6,8 @@ functions of a fixed table, nothing evaluated. Standard output carries frames an
 goes to standard error. It ends when its input ends.
 """
 
+import contextlib
+import faulthandler
 import os
 import sys
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ from libs.common.mt5.adapters.frames import (
 
 USAGE = "usage: python -m libs.common.mt5.adapters.worker [--backend real] | --backend sim --connect host:port"
 _calls = msgspec.json.Decoder(Call)
+_GRACE_S = 5.0
 
 
 class Backend(Protocol):
@@ -55,26 +58,50 @@ def main(arguments: list[str]) -> int:
         outgoing.flush()
         return 1
     try:
-        serve(backend, incoming, outgoing)
+        # Linux ends an orphan by itself, and setting a limit costs every call about 25 us.
+        serve(backend, incoming, outgoing, limits_calls=sys.platform != "linux")
     except BrokenPipeError:
         return 0  # the driver is gone
     return 0
 
 
-def serve(backend: Backend, incoming: BinaryIO, outgoing: BinaryIO) -> None:
-    """Greet, then answer call after call until the input ends or makes no sense."""
+def serve(backend: Backend, incoming: BinaryIO, outgoing: BinaryIO, *, limits_calls: bool = False) -> None:
+    """Greet, then answer call after call until the input ends or makes no sense.
+
+    Parameters
+    ----------
+    limits_calls : end this process when a call lasts longer than its driver can still be waiting for it
+    """
     outgoing.write(encode_frame(backend.greeting()))
     outgoing.flush()
     while (payload := read_frame(incoming.read)) is not None:
         call = decode_as(payload, _calls)
-        try:
-            for frame in backend.perform(call):
-                outgoing.write(frame)
-        except FrameError as error:
-            # Its frames so far are dropped by the driver with the answer.
-            raised = Raised(kind="FrameError", text=str(error))
-            outgoing.write(encode_frame(Answer(id=call.id, raised=raised)))
-        outgoing.flush()
+        with _limited(call.deadline_s if limits_calls else 0.0):
+            try:
+                for frame in backend.perform(call):
+                    outgoing.write(frame)
+            except FrameError as error:
+                # Its frames so far are dropped by the driver with the answer.
+                raised = Raised(kind="FrameError", text=str(error))
+                outgoing.write(encode_frame(Answer(id=call.id, raised=raised)))
+            outgoing.flush()
+
+
+@contextlib.contextmanager
+def _limited(deadline_s: float) -> Iterator[None]:
+    """End this process some seconds after a deadline its driver did not end it at: the driver is gone.
+
+    The package keeps Python's lock for as long as a call lasts, so no thread of ours could notice that the input has
+    ended. ``faulthandler``'s watchdog needs no lock.
+    """
+    if deadline_s <= 0.0:
+        yield
+        return
+    faulthandler.dump_traceback_later(deadline_s + _GRACE_S, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def private_streams() -> tuple[BinaryIO, BinaryIO]:
@@ -119,7 +146,7 @@ def _backend(options: dict[str, str]) -> Backend:
 
 
 def _end_with_parent() -> None:
-    """Ask Linux to end a worker that hangs in a call when its driver dies; others end when their input does."""
+    """Ask Linux to end a worker that hangs in a call when its driver dies; others end by the call's limit."""
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415
         import signal  # noqa: PLC0415

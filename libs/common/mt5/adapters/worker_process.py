@@ -99,8 +99,14 @@ class WorkerProcess:
             raise WorkerEnded(hello.problem or f"it speaks protocol {hello.protocol}, {PROTOCOL} was expected")
         return hello
 
-    async def ask(self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Reply:
+    async def ask(
+        self, function: str, args: tuple[Any, ...], kwargs: dict[str, Any], deadline_s: float = 0.0
+    ) -> Reply:
         """Call a function; one call at a time.
+
+        Parameters
+        ----------
+        deadline_s : after which it will be killed; told to it, so that it ends by itself should we be gone. 0: none
 
         Raises
         ------
@@ -112,7 +118,7 @@ class WorkerProcess:
             raise BrokerError(f"{function}: the worker is gone ({self.problem}); nothing was sent")
         self._number += 1
         try:
-            frame = encode_frame(Call(id=self._number, call=function, args=list(args), kwargs=kwargs))
+            frame = encode_frame(Call(id=self._number, call=function, args=list(args), kwargs=kwargs, deadline_s=deadline_s))
         except FrameError as error:
             raise BrokerError(f"{function}: {error}; nothing was sent") from error
         self._gathering = Gathering(FUNCTIONS[function].record, ArrayFilling)
