@@ -14,7 +14,7 @@ from libs.common.messages.base import Ints, Message
 from libs.common.messages.market import FeedStatus, TickBlock
 from services.ingest.config import IngestConfig
 from services.ingest.cutting import cut_offsets, grid_for
-from services.ingest.market_hours import open_ns_between
+from services.ingest.market_hours import Hours, open_ns_between
 from services.ingest.quality import RULES, QualityState, Verdicts
 from services.ingest.raw import RawTicks
 
@@ -103,10 +103,14 @@ class IngestCore:
         self._decide_on = decide_on
         self._grid_ns = grid_for(decide_on, len(symbols), config.max_skew_s)
         self._status_every_ns = int(config.status_every_s * NS_PER_S)
-        self._sessions = {symbol: (sessions or {}).get(symbol, "fx") for symbol in symbols}
+        self._sessions: dict[str, Hours] = {symbol: (sessions or {}).get(symbol, "fx") for symbol in symbols}
         self._feeds = {symbol: _FeedState() for symbol in symbols}
         self._quality_settings = config.quality
         self._quality = {symbol: QualityState(config.quality) for symbol in symbols}
+
+    def use_hours(self, symbol: str, hours: Hours) -> None:
+        """From now on judge silences of a symbol by other hours than those named at the start."""
+        self._sessions[symbol] = hours
 
     def on_raw_ticks(self, raw: RawTicks, now_ns: int) -> Ingested:
         """Judge a chunk, number its good ticks and cut them into blocks.

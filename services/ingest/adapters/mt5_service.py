@@ -34,7 +34,7 @@ from services.ingest.adapters.mt5_start import (
 )
 from services.ingest.adapters.publishing import PublishingService, Work
 from services.ingest.core import IngestCore
-from services.ingest.market_hours import open_ns_between
+from services.ingest.market_hours import Hours, open_ns_between
 from services.ingest.resume import LivePoint, Overlap, SymbolPoint
 
 NS_PER_S = 1_000_000_000
@@ -85,8 +85,10 @@ class Mt5IngestService(PublishingService):
             raise ConfigError("in event time there is no clock to measure: set ingest.live.server_offset: zone")
         names = tuple(sorted(self._system.symbols))
         sessions = {name: self._instruments[name].session for name in names if name in self._instruments}
-        self._sessions = {name: sessions.get(name, "fx") for name in names}
-        self._core = IngestCore(self._config, names, self._system.decide_on, self._sessions)
+        self._sessions: dict[str, Hours] = {name: sessions.get(name, "fx") for name in names}
+        self._core = IngestCore(
+            self._config, names, self._system.decide_on, {name: sessions.get(name, "fx") for name in names}
+        )
         self._driver = self._make_terminal()
         self._registry: SymbolRegistry | None = None
         self._clock: ServerClockKeeper | None = None
@@ -229,6 +231,10 @@ class Mt5IngestService(PublishingService):
             self._tell_once(f"specification_differs: {text}", text)
         if name in self._symbols:
             self._symbols[name].feed.broker_name = info.name
+        self._learn_hours(name, info.name)
+
+    def _learn_hours(self, name: str, broker_name: str) -> None:
+        """Learn when the broker quotes a symbol; the package does not tell, so what the configuration says holds."""
 
     async def _measure_clock(self) -> None:
         """Wait a while for live ticks to tell the broker's clock; nothing is published on a guess while they flow."""

@@ -220,8 +220,10 @@ class LiveWorld:
 
     def __init__(
         self, folder: Path, terminal: FakeTerminal, *, symbols: tuple[str, ...] = ("EURUSD",), clock: str = "event",
-        zone: str = "NY+7", names: dict[str, str] | None = None, instrument: InstrumentConfig | None = None, **live: Any,
+        zone: str = "NY+7", names: dict[str, str] | None = None, instrument: InstrumentConfig | None = None,
+        service: type[mt5_service.Mt5IngestService] = mt5_service.Mt5IngestService, **live: Any,
     ) -> None:
+        self._service_class = service
         self.terminal, self.bus, self.folder = terminal, FakeBus(), folder
         offset = {"server_offset": "zone"} if clock == "event" else {}
         self.config: dict[str, Any] = {
@@ -243,7 +245,7 @@ class LiveWorld:
         before = mt5_service.driver_for
         mt5_service.driver_for = lambda *_, **__: self.terminal  # type: ignore[assignment]
         try:
-            self.service = mt5_service.Mt5IngestService(self.config, context)
+            self.service = self._service_class(self.config, context)
         finally:
             mt5_service.driver_for = before
         self._task = asyncio.create_task(self.service.run())

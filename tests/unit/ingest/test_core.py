@@ -5,13 +5,16 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from libs.common.config import DecideOn
 from libs.common.messages.market import FeedStatus, TickBlock
+from libs.common.mt5.server_zone import parse_zone
 from services.ingest.config import IngestConfig
 from services.ingest.core import IngestCore, Ingested
 from services.ingest.cutting import cut_offsets, grid_for
-from services.ingest.market_hours import open_ns_between, weekends_between
+from services.ingest.market_hours import open_ns_between, server_week, weekends_between
 from services.ingest.raw import RawTicks
 
 S = 1_000_000_000
@@ -222,3 +225,49 @@ def test_a_snapshot_of_an_earlier_version_with_other_rules_keeps_the_numbers_and
     (block,) = blocks(other.on_raw_ticks(chunk([3, 4]), 0))
     assert block.first_tick == 4
     assert sum(other.on_finished("EURUSD", 0)[0].quarantined.values()) == 0
+
+
+WEEKDAYS = [(day, 3_600, 86_340) for day in range(1, 6)]
+"""Monday to Friday, 01:00 to 23:59 by the server's clock."""
+
+
+def test_a_brokers_week_is_open_when_its_sessions_say_so_by_its_own_clock():
+    week = server_week(WEEKDAYS, lambda _: 2 * 3_600)
+    opens = MONDAY - 3_600 * S  # 01:00 at UTC+2
+    closes = opens + (22 * 3_600 + 59 * 60) * S
+    assert open_ns_between(opens, closes, week) == closes - opens
+    assert open_ns_between(closes, opens + 86_400 * S, week) == 0  # the daily break
+    assert open_ns_between(closes - 5 * S, opens + (86_400 + 7) * S, week) == 12 * S
+    assert open_ns_between(opens - 2 * 86_400 * S, opens + 1, week) == 1  # the weekend
+    assert open_ns_between(opens, opens + 28 * 86_400 * S, week) == 20 * (closes - opens)
+    assert open_ns_between(opens, opens, week) == 0
+
+
+def test_sessions_are_joined_and_those_that_are_no_time_of_a_week_are_left_out():
+    told = [(1, 43_200, 86_400), (2, 0, 60), (1, 0, 50_000), (6, 86_000, 10**9)]
+    told += [(3, 0, 0), (3, 9, 8), (3, -9, 8), (7, 0, 60), (-1, 0, 60)]
+    assert server_week(told, lambda _: 0).spans == ((86_400, 172_860), (604_400, 604_800))
+    assert server_week([(3, 0, 0), (9, 0, 60)], lambda _: 0) is None
+
+
+@given(st.integers(0, 40 * 86_400), st.lists(st.integers(0, 4 * 86_400), min_size=1, max_size=6))
+def test_a_market_that_never_closes_is_open_through_the_turns_of_the_brokers_clock(start_s, steps_s):
+    """And any stretch is open for as long as its parts are, whatever the sessions."""
+    clock = parse_zone("NY+7").offset_s
+    october = 1_729_382_400 * S  # 2024-10-20, two weeks before New York's clock is turned back
+    always, weekdays = server_week([(day, 0, 86_400) for day in range(7)], clock), server_week(WEEKDAYS, clock)
+    edges = [october + start_s * S]
+    for step_s in steps_s:
+        edges.append(edges[-1] + step_s * S)
+    assert open_ns_between(edges[0], edges[-1], always) == edges[-1] - edges[0]
+    parts = sum(open_ns_between(first, last, weekdays) for first, last in pairwise(edges))
+    assert open_ns_between(edges[0], edges[-1], weekdays) == parts
+
+
+def test_hours_learned_later_decide_what_a_silence_is():
+    core = IngestCore(IngestConfig(), ("EURUSD",))
+    core.on_raw_ticks(chunk([0]), 0)
+    core.use_hours("EURUSD", server_week([(1, 0, 60)], lambda _: 0))
+    assert core.on_time(MONDAY + 3_600 * S) == ()
+    core.use_hours("EURUSD", "always")
+    assert core.on_time(MONDAY + 3_600 * S)[0].reason == "silent"
