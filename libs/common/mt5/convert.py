@@ -6,6 +6,7 @@ yesterday's offset. Where nothing was measured, a named clock (``server_zone``) 
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -252,6 +253,14 @@ class ServerTicks(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def part(self, rows: NDArray[np.intp] | slice) -> "ServerTicks":
         """Return some of the ticks."""
         return ServerTicks(**{name: getattr(self, name)[rows] for name in self.__struct_fields__})
+
+
+def joined(pages: Iterable[ServerTicks]) -> ServerTicks:
+    """Return the ticks of one page or more, one after the other."""
+    every = tuple(pages)
+    return ServerTicks(**{
+        name: np.concatenate([getattr(page, name) for page in every]) for name in ServerTicks.__struct_fields__
+    })
 
 
 def server_ticks(array: NDArray[np.void]) -> ServerTicks:

@@ -1,11 +1,13 @@
 """One symbol's ticks from the terminal: asked page by page, each once, in UTC."""
 
+from collections import deque
+
 import msgspec
 import numpy as np
 
 from libs.common.messages.base import Ints
 from libs.common.mt5.adapters.calls import TerminalCalls
-from libs.common.mt5.convert import OffsetHistory, ServerTicks, no_trades, server_ticks
+from libs.common.mt5.convert import OffsetHistory, ServerTicks, joined, no_trades, server_ticks
 from libs.common.mt5.paging import TickCursor, cursor_at, take_page
 from services.ingest.config import LiveSettings
 from services.ingest.raw import RawTicks
@@ -14,6 +16,7 @@ NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 _AHEAD_NS = 30 * NS_PER_S
 _TURNED_BACK_MSC = 1_800_000
+_FALL_S = 3_600
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +59,8 @@ class SymbolFeed:
         self._usual = self._count = settings.page_ticks
         self._poll_s, self._idle_s = settings.poll_ms / 1_000.0, settings.poll_idle_ms / 1_000.0
         self._times = history.times(cursor.second_s * 1_000)
+        self._recent: deque[ServerTicks] = deque()
+        self._recent_since_s = cursor.second_s
         self.pause_s = self._poll_s
         """How long to wait before the next question."""
 
@@ -88,6 +93,7 @@ class SymbolFeed:
             self.pause_s = self._idle_s
             return Taken(raw=None, more=False, newest_msc=newest_msc, ahead=True)
         raw = self._raw(page.fresh, time_ns)
+        self._remember(page.fresh)
         self.cursor, self._count = page.cursor, page.count
         self.after_ns = int(time_ns[-1])
         self.rows += len(raw)
@@ -97,17 +103,29 @@ class SymbolFeed:
     async def look_for_turned_clock(self, terminal: TerminalCalls) -> int:
         """Follow the broker's clock where it was turned back; return the stamp of the newest tick, ms.
 
-        Ticks of the repeated hour are asked for from the second they are first seen in; those of the first pass are
-        known by then. What came between the turn and this look (at most one pause) is not seen.
+        The clock falls by an hour, so whatever came since lies no more than an hour before the newest tick taken. Ticks
+        are asked for from there, without those taken at the first pass. Where that was not seen whole (reading began
+        less than an hour ago), or the clock fell by more, they are asked for from the second of the newest one, and
+        what came before it since the turn is not seen.
         """
         tick = await terminal.symbol_info_tick(self.broker_name)
         if 0 < tick.time_msc < self.cursor.second_s * 1_000 - _TURNED_BACK_MSC:
-            second_s = tick.time_msc // 1_000
+            before_s, second_s = self.cursor.second_s - _FALL_S, tick.time_msc // 1_000
+            if self._recent_since_s < before_s <= second_s:
+                self.cursor = cursor_at(before_s, joined(self._recent))
+                return tick.time_msc
             known = await self._all_from(terminal, second_s)
             last = np.flatnonzero((known.time_msc == tick.time_msc) & (known.bid == tick.bid) & (known.ask == tick.ask))
             rows = np.setdiff1d(np.arange(len(known)), last[-1:])
             self.cursor = cursor_at(second_s, known.part(rows))
         return tick.time_msc
+
+    def _remember(self, fresh: ServerTicks) -> None:
+        """Keep what was taken within the last hour."""
+        self._recent.append(fresh)
+        oldest_msc = int(fresh.time_msc[-1]) - (_FALL_S + 1) * 1_000
+        while int(self._recent[0].time_msc[-1]) < oldest_msc:
+            self._recent.popleft()
 
     async def _all_from(self, terminal: TerminalCalls, second_s: int) -> ServerTicks:
         count = self._usual
