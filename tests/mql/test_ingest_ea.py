@@ -25,6 +25,7 @@ from tests.integration.ingest.test_mt5_host import (
     blocks,
     published,
     until_published,
+    until_ready,
 )
 from tests.mql.harness.build import build, missing_compiler
 
@@ -83,15 +84,6 @@ async def world(tmp_path):
     await server.stop()
 
 
-async def heard(bus, subject):
-    """Wait for two messages of a subject: the second surely comes from the process that runs now."""
-    beats = asyncio.Semaphore(0)
-    await bus.on_message(subject, lambda subject, payload: beats.release())
-    async with asyncio.timeout(30.0):
-        for _ in range(2):
-            await beats.acquire()
-
-
 async def run(world, seed, n, victims):
     market, ingest, program, bus = world
     chance = random.Random(seed)
@@ -113,7 +105,7 @@ async def run(world, seed, n, victims):
             await asyncio.to_thread(market.start)
     await feeding
     await until_published(bus, ingest, dict.fromkeys(SYMBOLS, n), 60.0)
-    await heard(bus, "health.ingest")  # one that was just started is up again, and has recorded what it missed
+    await until_ready(bus)
     assert ingest.kill(signal.SIGTERM) == 0, ingest.output()
     for name in SYMBOLS:
         assert_same(await published(bus, name), ticks[name])

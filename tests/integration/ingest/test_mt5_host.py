@@ -18,6 +18,7 @@ from libs.common.bus.nats import NatsBus, _stored
 from libs.common.bus.server import EmbeddedServer, die_with_parent
 from libs.common.codec import Codec
 from libs.common.errors import BrokerError
+from libs.common.messages.control import Heartbeat
 from libs.common.messages.market import TickBlock
 from libs.common.mt5.adapters.market_feed import TerminalFeed
 from libs.common.storage.ticks import TickStore
@@ -150,6 +151,25 @@ async def until_published(bus: NatsBus, ingest: Ingest, wanted: dict[str, int], 
         raise AssertionError(f"not published in time: {ingest.output()}") from None
 
 
+async def until_ready(bus: NatsBus, timeout_s: float = 60.0) -> None:
+    """Wait until the process that runs now is ready, and so has recorded what the one before it did not.
+
+    What was published says nothing of it: all of it may be the work of those that were killed, while this one is still
+    so young that a signal ends it before it has set itself up.
+    """
+    beats, codec = asyncio.Semaphore(0), Codec()
+
+    def hear(subject: str, payload: bytes) -> None:
+        beat = codec.decode(payload, subject)
+        if isinstance(beat, Heartbeat) and beat.ready:
+            beats.release()
+
+    await bus.on_message("health.ingest", hear)
+    async with asyncio.timeout(timeout_s):
+        for _ in range(2):  # the first may be one that was on its way from a process that was killed
+            await beats.acquire()
+
+
 def assert_same(found: list[TickBlock], market: list[TickBlock]) -> None:
     number = 1
     for block in found:
@@ -205,6 +225,7 @@ async def kill_everything(world, seed: int, rounds: int, n: int) -> None:
             await asyncio.to_thread(market.start)
     await feeding
     await until_published(bus, ingest, dict.fromkeys(SYMBOLS, n))
+    await until_ready(bus)
     assert ingest.kill(signal.SIGTERM) == 0, ingest.output()
     for name in SYMBOLS:
         assert_same(await published(bus, name), ticks[name])
