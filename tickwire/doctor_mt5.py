@@ -40,7 +40,7 @@ def check_backend(mt5: Mt5Config, platform: str = sys.platform) -> Finding | Non
         return Finding(
             "package", f"the MetaTrader5 package runs on Windows only, this is {platform}", "problem",
             "set mt5.python to a Windows Python under Wine, such as [wine, C:/python/python.exe]; or try "
-            "--backend sim",
+            "--backend sim --connect host:port",
         )
     if importlib.util.find_spec("MetaTrader5") is None:
         return Finding("package", "MetaTrader5 is not installed", "problem", "python -m pip install MetaTrader5")

@@ -59,6 +59,13 @@ def driver_of(command, **options) -> Mt5Driver:
     return Mt5Driver(command, env={"PYTHONPATH": os.getcwd()}, **options)
 
 
+async def until_problem(driver: Mt5Driver, text: str) -> None:
+    """Wait until the driver has met a problem; a worker's start takes seconds on a busy machine."""
+    async with asyncio.timeout(30.0):
+        while text not in driver.health().problem:
+            await asyncio.sleep(0.01)
+
+
 async def gone(pid: int) -> bool:
     """Tell whether a process ends."""
     for _ in range(100):
@@ -213,8 +220,10 @@ async def test_a_worker_that_speaks_nonsense_is_ended_and_tried_again(script, pr
     command = (sys.executable, "-c", script)
     problems = []
     log = lambda event, fields: problems.append(fields["problem"]) if event == "session_refused" else None  # noqa: E731
-    async with driver_of(command, deadlines=Deadlines(start_s=0.4), backoff_s=0.01, log=log) as driver:
-        async with watched_loop() as watch, asyncio.timeout(20.0):
+    # Where something is said, a slow start must not be taken for silence.
+    start_s = 0.4 if problem == "said nothing" else 20.0
+    async with driver_of(command, deadlines=Deadlines(start_s=start_s), backoff_s=0.01, log=log) as driver:
+        async with watched_loop() as watch, asyncio.timeout(40.0):
             while len(problems) < 2:
                 await asyncio.sleep(0.01)
         assert driver.health().restarts >= 1
@@ -245,6 +254,7 @@ async def test_garbage_in_the_middle_of_an_answer_leaves_an_order_open(worker_wi
 
 async def test_a_program_that_is_not_there_is_named():
     async with driver_of(("/no/such/python",)) as driver:
+        await until_problem(driver, "/no/such/python")
         with pytest.raises(BrokerError, match="/no/such/python"):
             await driver.ready(0.3)
 
@@ -378,9 +388,11 @@ async def test_a_terminal_that_refuses_the_login_is_told_as_it_says_it(worker_wi
     package.initialize = lambda *a, **k: False
     package.last_error = lambda: (-6, "Terminal: Authorization failed")
     """)
-    async with driver_of(command, account=Account()) as driver:
+    deadlines = Deadlines(connect_s=10.0)
+    async with driver_of(command, account=Account(), deadlines=deadlines, backoff_max_s=0.1) as driver:
+        await until_problem(driver, "Authorization failed")
         with pytest.raises(BrokerError, match="Authorization failed"):
-            await driver.ready(0.5)
+            await driver.ready(0.1)
         with pytest.raises(BrokerError, match="Authorization failed") as raised:
             await driver.order_send(BUY, deadline_s=0.1)
         assert not isinstance(raised.value, OutcomeUncertain)
@@ -439,9 +451,10 @@ def test_a_worker_says_how_it_is_started(arguments):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the package is there")
 async def test_a_worker_without_the_package_says_so():
-    async with driver_of(worker_command("real")) as driver:
+    async with driver_of(worker_command("real"), deadlines=Deadlines()) as driver:
+        await until_problem(driver, "MetaTrader5")
         with pytest.raises(BrokerError, match="MetaTrader5"):
-            await driver.ready(1.0)
+            await driver.ready(0.1)
 
 
 async def test_a_worker_ends_when_its_driver_is_gone():
