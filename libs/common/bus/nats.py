@@ -178,20 +178,23 @@ class NatsBus:
         newest = await self._newest(subject)
         return None if newest is None else newest.message
 
-    async def _newest(self, subject: str) -> Delivered | None:
-        """Return the newest true message a stream holds on a subject, whatever else was put there after it."""
+    async def _newest(self, subject: str, up_to: int | None = None) -> Delivered | None:
+        """Return the newest true message a stream holds on a subject, whatever else was put there after it.
+
+        Parameters
+        ----------
+        up_to : the number its only writer has come to; what is beyond is not the writer's
+        """
         payload = await self._stored_payload(subject)
         if payload is None:
             return None
-        newest = opened(_any_codec, subject, payload)
+        newest = _true(opened(_any_codec, subject, payload), up_to)
         for since_s in (time.time() - _LOOK_BACK_S, 0.0):
-            if newest.message is not None:
+            if newest is not None:
                 return newest
             async for msg in _stored(self, subject, since_s, 0):
-                found = opened(_any_codec, subject, msg.data)
-                if found.message is not None:
-                    newest = found
-        return newest if newest.message is not None else None
+                newest = _true(opened(_any_codec, subject, msg.data), up_to) or newest
+        return newest
 
     async def _stored_payload(self, subject: str) -> bytes | None:
         spec = stream_of(subject)
@@ -203,8 +206,8 @@ class NatsBus:
             return None
         return stored.data or b""
 
-    async def _stored_seq(self, subject: str) -> int:
-        newest = await self._newest(subject)
+    async def _stored_seq(self, subject: str, up_to: int | None = None) -> int:
+        newest = await self._newest(subject, up_to)
         return 0 if newest is None else newest.seq
 
     async def _held_at_start(self, subject: str) -> int:
@@ -250,7 +253,7 @@ class NatsBus:
                 async with self._ring_lock:
                     for subject, ring in list(self._rings.items()):
                         # A server that was killed may have less than it had said.
-                        ring.restarted(await self._stored_seq(subject))
+                        ring.restarted(await self._stored_seq(subject, ring.newest))
                     while True:
                         await self._republish(time.monotonic())
                         if not self._added_since_republish():
@@ -271,7 +274,7 @@ class NatsBus:
             if not len(ring):
                 ring.confirm(ring.held, time.monotonic())
                 continue
-            ring.confirm(await self._stored_seq(subject), time.monotonic())
+            ring.confirm(await self._stored_seq(subject, ring.newest), time.monotonic())
             missing = list(ring.missing(sent_before_s))
             for _, payload in missing:
                 await self._client.publish(subject, payload)
@@ -336,7 +339,7 @@ class NatsBus:
                 for subject, seq in list(waiting.items()):
                     ring = self._rings[subject]
                     if ring.held < seq:
-                        ring.confirm(await self._stored_seq(subject), time.monotonic())
+                        ring.confirm(await self._stored_seq(subject, ring.newest), time.monotonic())
                     if ring.held >= seq:
                         del waiting[subject]
             if waiting:
@@ -766,6 +769,12 @@ class _AtOnce:
 
     def empty(self) -> bool:
         return True
+
+
+def _true(delivered: Delivered, up_to: int | None) -> Delivered | None:
+    if delivered.message is None or (up_to is not None and delivered.seq > up_to):
+        return None
+    return delivered
 
 
 async def _last_stream_seq(bus: NatsBus, pattern: str) -> int:

@@ -82,6 +82,30 @@ async def test_a_mark_in_anothers_name_is_garbage(server):
     await features.close()
 
 
+async def test_what_was_lost_is_sent_again_although_a_number_far_too_high_came_after_it(server, monkeypatch):
+    monkeypatch.setattr("libs.common.bus.nats.CONFIRM_EVERY_S", 0.05)
+    ingest, features = await connect(server, "ingest"), await connect(server, "features")
+    await ingest.publish(tick(1, "EURUSD"))
+    publish = ingest._client.publish
+
+    async def lost(subject, payload):
+        """Take a message and lose it."""
+
+    monkeypatch.setattr(ingest._client, "publish", lost)
+    await ingest.publish(tick(2, "EURUSD"))
+    monkeypatch.setattr(ingest._client, "publish", publish)
+    await publish("ticks.EURUSD", encode(tick(50, "EURUSD")))
+    await asyncio.wait_for(ingest.flush(), 5)
+    assert ingest.republished == 1
+    reader, got = await features.reader(["ticks.*"]), []
+    async with asyncio.timeout(5):
+        while len(got) < 2:
+            got += [item.seq for item in await reader.batch()]
+    assert got == [1, 2]
+    await ingest.close()
+    await features.close()
+
+
 async def test_who_hears_from_now_on_hears_nothing_old_after_the_server_came_back(server):
     ingest, observer = await connect(server, "ingest"), await connect(server, "observer")
     for number in range(1, 11):
