@@ -20,8 +20,7 @@ def ensure_keys(root_dir: Path) -> None:
     """Create ``keys/<signer>.key`` (32 bytes, mode 0600) and ``keys/<signer>.pub`` where they are missing, and
     ``keys/ea.key``, the secret shared with Expert Advisors.
     """
-    folder = root_dir / "keys"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = _folder(root_dir)
     for signer in SIGNERS:
         ensure_signer(root_dir, signer)
     if not (folder / EA_KEY).exists():
@@ -30,8 +29,7 @@ def ensure_keys(root_dir: Path) -> None:
 
 def ensure_signer(root_dir: Path, signer: str) -> None:
     """Create one signer's key pair in ``keys`` where it is missing."""
-    folder = root_dir / "keys"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = _folder(root_dir)
     private = folder / f"{signer}.key"
     if not private.exists():
         write_private(private, secrets.token_bytes(32))
@@ -40,8 +38,7 @@ def ensure_signer(root_dir: Path, signer: str) -> None:
 
 def ensure_passwords(root_dir: Path, users: tuple[str, ...]) -> dict[str, str]:
     """Return a password per user, created at the first start and kept in ``keys/passwords.json`` (mode 0600)."""
-    folder = root_dir / "keys"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = _folder(root_dir)
     file = folder / "passwords.json"
     try:
         passwords: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
@@ -72,6 +69,17 @@ def read_key(root_dir: Path, name: str) -> bytes:
     if name.endswith(".key") and os.name == "posix" and file.stat().st_mode & 0o077:
         raise ConfigError(f"{file}: readable by other users. Run `chmod 600 {file}`.")
     return content
+
+
+def _folder(root_dir: Path) -> Path:
+    folder = root_dir / "keys"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be made ({error.strerror}). Name a data folder that can be written to."
+        ) from error
+    return folder
 
 
 def write_private(path: Path, content: bytes) -> None:

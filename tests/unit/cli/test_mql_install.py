@@ -6,9 +6,9 @@ import stat
 import pytest
 from typer.testing import CliRunner
 
-from libs.common.errors import DataError
+from libs.common.errors import ConfigError, DataError
 from tickwire.commands.mql import group
-from tickwire.mql_install import SOURCES, find_data_folder, install
+from tickwire.mql_install import SOURCES, find_data_folder, install, install_secrets
 
 runner = CliRunner()
 
@@ -69,3 +69,9 @@ def test_without_a_data_folder_of_ours_no_secret_is_written(terminal):
     result = runner.invoke(group, ["install", str(terminal)])
     assert "no password and no key written" in result.output
     assert not (terminal / "MQL5" / "Files").exists()
+
+
+def test_a_data_folder_that_cannot_be_is_refused_by_name(terminal, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ConfigError, match=r"file.keys: cannot be made \(Not a directory\)\. Name a data folder"):
+        install_secrets(terminal, tmp_path / "file", ("ea",))
