@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from libs.common.errors import ConfigError
 from tickwire.conformance import (
     Plan,
     chosen,
@@ -41,6 +42,8 @@ def conformance(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the simulated market.")] = SEED,
 ) -> None:
     """Run the conformance cards and print what each requires and what came of it; exit code 1 when one fails."""
+    if not real and (trade or path):
+        raise ConfigError("--trade and --path say what to do with the real package: add --real")
     plan = Plan(
         real=real, symbol=symbol, trade=trade, path=path, netting=netting, areas=tuple(area or ()),
         cards=tuple(card or ()), seed=seed,

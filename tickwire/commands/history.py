@@ -19,6 +19,7 @@ from libs.common.mt5.adapters.driver import Mt5Driver
 from libs.common.mt5.adapters.simulated_package import TOKEN_VARIABLE
 from libs.common.mt5.adapters.symbol_registry import SymbolMissing, SymbolRegistry
 from libs.common.mt5.convert import OffsetHistory
+from libs.common.mt5.server_zone import parse_zone
 from libs.common.storage.bars import BarFile
 from libs.common.storage.ticks import NS_PER_DAY, TickStore
 from tickwire.console import err, out, print_hint, print_json
@@ -115,6 +116,8 @@ def _plan(
         raise ConfigError(f"--from {from_} lies after --to {to or 'today'}")
     for name in bars:
         timeframe_of(name)
+    if zone:
+        parse_zone(zone)
     if not ticks and not bars:
         raise ConfigError("--no-ticks without --bars leaves nothing to load")
     data_dir = Path(sections["system"].data_dir)

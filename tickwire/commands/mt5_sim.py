@@ -40,14 +40,17 @@ def run(
         float, typer.Option("--history", min=0.0, max=100_000.0, help="Hours of market before the script begins.")
     ] = HISTORY_H,
     duration: Annotated[
-        float, typer.Option("--duration", min=0.0, help="Seconds of market time, then the script ends; 0: no limit.")
+        float,
+        typer.Option("--duration", min=0.0, max=1e9, help="Seconds of market time, then the script ends; 0: no limit."),
     ] = 0.0,
     clock: Annotated[
         str,
         typer.Option("--clock", help="market: time passes by the script's calls and sleeps; wall: as it does."),
     ] = "market",
     speed: Annotated[str, typer.Option("--speed", help="With --clock wall: market seconds per second.")] = "1",
-    balance: Annotated[float | None, typer.Option("--balance", min=0.01, help="Deposit, account currency.")] = None,
+    balance: Annotated[
+        float | None, typer.Option("--balance", min=0.01, max=1e12, help="Deposit, account currency.")
+    ] = None,
     netting: Annotated[bool, typer.Option("--netting", help="One net position per symbol.")] = False,
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Take instruments and executor.terminal from here.")

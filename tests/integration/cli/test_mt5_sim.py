@@ -169,3 +169,26 @@ def test_without_the_real_package_the_error_says_what_to_do(monkeypatch) -> None
     monkeypatch.delitem(sys.modules, "libs.common.mt5.adapters.real_package", raising=False)
     with pytest.raises(ConfigError, match="pip install MetaTrader5"):
         run_cards(Plan(real=True))
+
+
+@pytest.mark.parametrize("option", ["--trade", "--path=x"])
+def test_what_is_meant_for_the_real_package_is_not_passed_over_without_it(option) -> None:
+    done = runner.invoke(app, ["conformance", option, "--list"])
+    assert done.exit_code == 2
+    assert "add --real" in done.output
+
+
+@pytest.mark.parametrize("option", ["--duration", "--balance"])
+def test_an_endless_number_is_refused(tmp_path, option) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import MetaTrader5")
+    done = runner.invoke(app, ["mt5-sim", "run", option, "inf", str(script)])
+    assert done.exit_code == 2
+    assert option in done.output
+
+
+def test_a_clock_nobody_knows_is_refused_before_the_terminal_is_asked() -> None:
+    asked = ["history", "-s", "EURUSD", "--from", "2024-02-01", "--backend", "sim", "--connect", "127.0.0.1:9"]
+    done = runner.invoke(app, [*asked, "--zone", "Nowhere"])
+    assert done.exit_code == 2
+    assert "Nowhere" in done.output
