@@ -19,6 +19,7 @@ import yaml
 from msgspec import Meta
 
 from libs.common.errors import ConfigError
+from libs.common.mt5.address import host_and_port
 
 Section = TypeVar("Section", bound=msgspec.Struct)
 ENV_PREFIX = "TICKWIRE_"
@@ -186,6 +187,8 @@ class Mt5Config(Settings, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.backend == "sim" and not self.connect:
             raise ValueError("backend 'sim' needs connect: host:port of the simulated terminal")
+        if self.backend == "sim":
+            host_and_port(self.connect)
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         # A setting that is logged must not show what it keeps secret.

@@ -265,3 +265,11 @@ def test_an_empty_secret_and_one_that_is_no_text_are_named_and_line_ends_are_lef
         with pytest.raises(ConfigError, match=f"bus.password: secret '{name}'"):
             read(text.format(name), {"TICKWIRE_SECRETS_DIR": str(tmp_path)})
     assert read(text.format("LINE"), {"LINE": "word\n"})["bus"].password == "word"
+
+
+@pytest.mark.parametrize("address", ["x", "127.0.0.1", "127.0.0.1:", ":5", "127.0.0.1:0", "127.0.0.1:99999", "127.0.0.1:²"])
+def test_an_address_that_is_none_is_refused_before_anybody_waits_for_it(tmp_path, address):
+    file = tmp_path / "config.yaml"
+    file.write_text(f"mt5: {{backend: sim, connect: '{address}'}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is no address of a simulated terminal"):
+        read_config(file, {"executor": Settings}, {})

@@ -24,6 +24,7 @@ from libs.common.mt5.adapters.frames import (
 from libs.common.mt5.adapters.functions import FUNCTIONS
 from libs.common.mt5.adapters.records import Gathering
 from libs.common.mt5.adapters.simulated_broker import Told
+from libs.common.mt5.address import host_and_port
 from libs.common.mt5.sim.faults import FaultPlan
 from libs.common.mt5.sim.faulty_terminal import cut_block
 
@@ -44,10 +45,11 @@ class TerminalFeed:
     """
 
     def __init__(self, address: str, token: str, timeout_s: float = 30.0) -> None:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
-            raise BrokerError(f"'{address}' is no address of a simulated terminal: host:port is")
-        self._host, self._port, self._token, self._timeout_s = host, int(port), token, timeout_s
+        try:
+            self._host, self._port = host_and_port(address)
+        except ValueError as error:
+            raise BrokerError(str(error)) from None
+        self._token, self._timeout_s = token, timeout_s
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._turn = asyncio.Lock()
         self._number = 0

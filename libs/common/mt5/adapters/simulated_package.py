@@ -21,6 +21,7 @@ from libs.common.mt5.adapters.frames import (
 from libs.common.mt5.adapters.functions import FUNCTIONS
 from libs.common.mt5.adapters.package_backend import PackageBackend
 from libs.common.mt5.adapters.records import Gathering, RawArray
+from libs.common.mt5.address import host_and_port
 from libs.common.mt5.sim.drop_in import VERSION
 from libs.common.mt5.sim.package import Package
 from libs.common.mt5.sim.port import (
@@ -62,10 +63,7 @@ class SocketPort:
     """
 
     def __init__(self, address: str, token: str) -> None:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
-            raise ValueError(f"'{address}' is no address: host:port is")
-        self._address, self._token = (host, int(port)), token
+        self._address, self._token = host_and_port(address), token
         self._socket: socket.socket | None = None
         self._stream: io.BufferedReader | None = None
         self._number = 0
