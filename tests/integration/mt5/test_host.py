@@ -305,7 +305,8 @@ def test_the_command_line_says_what_is_wrong(tmp_path, monkeypatch, capsys):
     options.write_text("terminal: {leverage: none}\n")
     state = ("--state", str(tmp_path / "state"))
     for arguments, words in (
-        (("--listen", "nowhere"), ("host:port was expected",)),
+        (("--listen", "nowhere"), ("--listen", "host:port is")),
+        (("--listen", "127.0.0.1:65536"), ("--listen", "host:port is")),
         (("--options", str(options)), ("options.yaml", "leverage")),
         (("--options", str(tmp_path / "none.json")), ("none.json",)),
         (("--die-at", "somewhere:1"), ("no place to die",)),

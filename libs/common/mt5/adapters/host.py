@@ -52,6 +52,7 @@ from libs.common.mt5.adapters.functions import NAMES
 from libs.common.mt5.adapters.simulated_broker import BrokerOptions, SimulatedBroker
 from libs.common.mt5.adapters.simulated_package import TOKEN_VARIABLE
 from libs.common.mt5.adapters.transactions import TransactionWatch
+from libs.common.mt5.address import host_and_port
 from libs.common.mt5.sim.faults import FaultPlan
 from libs.common.mt5.sim.faulty_terminal import Silent
 from libs.common.storage.whole_file import write_whole
@@ -323,12 +324,13 @@ async def serve(listen: str, folder: Path, options: BrokerOptions, *, sync: bool
     ConfigError : wrong address, or options other than the folder's
     StorageError : the folder is in use or damaged
     """
-    name, _, port = listen.rpartition(":")
-    if not name or not port.isdigit():
-        raise ConfigError(f"--listen {listen}: host:port was expected, such as 127.0.0.1:0")
+    try:
+        name, port = host_and_port(listen, any_port=True)
+    except ValueError as error:
+        raise ConfigError(f"--listen: {error}") from None
     broker = SimulatedBroker(options, folder, sync=sync, die_at=die_at)
     host = Host(broker, token_of(folder))
-    server = await host.listen(name, int(port))
+    server = await host.listen(name, port)
     address = "{}:{}".format(*server.sockets[0].getsockname()[:2])
     facts = {"listen": address, "pid": os.getpid(), "n": broker.log.n, "clock_ns": broker.terminal.clock_ns}
     sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")
