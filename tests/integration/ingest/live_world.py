@@ -263,7 +263,8 @@ class LiveWorld:
         self.service.stop()
         await self._task
 
-    async def until(self, condition: Any, timeout_s: float = 10.0) -> None:
+    async def until(self, condition: Any, timeout_s: float = 60.0) -> None:
+        """Wait for what must come true, patiently: a busy disk takes seconds for what an idle one does in milliseconds."""
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert self._task is not None
