@@ -74,6 +74,11 @@ def figure(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
 
 
+def _console() -> Console:
+    """Return where the table goes: a file has room for whole rows."""
+    return Console() if sys.stdout.isatty() else Console(width=220)
+
+
 def machine() -> dict[str, Any]:
     """Return what one must know to compare two runs."""
     return {"python": platform.python_version(), "cpus": os.cpu_count(), "machine": platform.machine()}
@@ -86,7 +91,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="name the benchmarks and stop")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench", help="folder of the result file")
     arguments = parser.parse_args()
-    console, files = Console(), find(arguments.patterns)
+    console, files = _console(), find(arguments.patterns)
     if arguments.list:
         for file in files:
             console.print(file.stem)
