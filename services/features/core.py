@@ -180,7 +180,7 @@ class FeaturesCore:
             *(self._further_columns(block, begin, end) if self._columns else ()),
         )
         first_bad = state.first_not_finite_tick
-        if n_rows and self._cross is None and first_bad < first_tick and not self._engine.closed_any():
+        if n_rows and passes is None and self._cross is None and first_bad < first_tick and not self._engine.closed_any():
             # Rows alone: nothing has to be put in order.
             messages += [message for _, _, message in self._rows(block, begin, n_rows, now_ns)]
             return
