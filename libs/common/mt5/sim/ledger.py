@@ -233,7 +233,7 @@ class Ledger:
         state = self.state
         if not state.positions:
             return self.round_ccy(state.balance_ccy + state.credit_ccy)
-        worth = sum(self.floating(p) + p.swap_ccy for p in state.positions.values())
+        worth = sum([self.floating(p) + p.swap_ccy for p in state.positions.values()])
         return self.round_ccy(state.balance_ccy + worth + state.credit_ccy + self.assets())
 
     def margin(self) -> float:
@@ -242,7 +242,7 @@ class Ledger:
             if not (self.state.positions or self._pending_ties_up):
                 return 0.0
             names = self.symbols if self._pending_ties_up else self._held_symbols()
-            self._margin = self.round_ccy(sum(self.symbols[symbol].margin_now() for symbol in names))
+            self._margin = self.round_ccy(sum([self.symbols[symbol].margin_now() for symbol in names]))
         return self._margin
 
     def is_margin_call(self) -> bool:
