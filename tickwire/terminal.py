@@ -8,14 +8,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from libs.common.errors import ConfigError
-from libs.common.mt5.adapters.simulated_broker import BrokerOptions
 from libs.common.mt5.adapters.simulated_package import TOKEN_VARIABLE
 from libs.common.storage.keys import write_private
+
+if TYPE_CHECKING:
+    # It brings the compiled terminal with it, which the image of the command line does not have.
+    from libs.common.mt5.adapters.simulated_broker import BrokerOptions
 
 HARNESS = Path(__file__).resolve().parent.parent / "tests" / "mql" / "harness"
 """What builds Expert Advisors without MetaEditor."""
@@ -37,7 +40,7 @@ class TerminalPlan:
     """
 
     listen: str
-    options: BrokerOptions
+    options: "BrokerOptions"
     token: str
 
     def command(self, data_dir: Path) -> tuple[str, ...]:
@@ -66,6 +69,8 @@ def terminal_plan(sections: Mapping[str, Any]) -> TerminalPlan | None:
     mt5, executor = sections["mt5"], sections["executor"]
     if executor.broker == "sim" or mt5.backend != "sim" or not mt5.connect.startswith("127.0.0.1:"):
         return None
+    from libs.common.mt5.adapters.simulated_broker import BrokerOptions
+
     options = BrokerOptions(
         terminal=executor.terminal, instruments=sections["instruments"], seed=sections["system"].seed
     )

@@ -58,9 +58,43 @@ def test_every_import_is_of_a_required_package() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("service", ["ingest", "features", "inference", "risk", "executor", "trainer"])
+SERVICES = ("ingest", "features", "inference", "risk", "executor", "trainer")
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_every_service_has_an_extra(service: str) -> None:
     assert service in PROJECT["optional-dependencies"]
+
+
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {absent!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+import {modules}
+"""
+TOOLS = ("provision", "status", "tail", "control", "nats_config", "keys", "env")
+
+
+@pytest.mark.parametrize(("extra", "modules"), [
+    *((service, f"services.{service}.__main__, services.{service}.shell")
+      for service in SERVICES),
+    *(("", f"tickwire.commands.{command}") for command in TOOLS),
+])  # fmt: skip
+def test_what_an_image_runs_needs_no_package_that_the_image_lacks(extra: str, modules: str) -> None:
+    """An image holds the packages of one extra, the tools' image those that all services need."""
+    extras = PROJECT["optional-dependencies"]
+    there = names(PROJECT["dependencies"]) | names(extras.get(extra, []))
+    elsewhere = {name for service in (*SERVICES, "backtest") for name in names(extras[service])} - there - {"tickwire"}
+    absent = sorted(
+        root for root, owners in packages_distributions().items() if {canonical(name) for name in owners} & elsewhere
+    )
+    assert "optuna" in absent, "the search over parameters is in no image"
+    code = WITHOUT.format(absent=absent, modules=modules)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-600:]
 
 
 def test_help_lists_every_target_of_the_makefile() -> None:

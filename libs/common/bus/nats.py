@@ -34,7 +34,7 @@ from libs.common.bus.streams import (
 from libs.common.codec import Codec, encode
 from libs.common.errors import ArtifactError, BusError
 from libs.common.messages.base import Message
-from libs.common.models.bundle import MAX_ARCHIVE_BYTES
+from libs.common.models.limits import MAX_ARCHIVE_BYTES
 from libs.common.routing import subject_of
 
 CONFIRM_EVERY_S = 1.0

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from libs.common.errors import ArtifactError
+from libs.common.models.limits import MAX_ARCHIVE_BYTES
 from libs.common.signing import Signer, Verifier
 from libs.common.stats.drift import DriftReference
 
@@ -38,7 +39,6 @@ MODEL_FILE = "model.txt"
 """The weights of a LightGBM model, as LightGBM's own text."""
 ONNX_FILE = "model.onnx"
 """A model as ONNX: what a bundle of backend ``onnx`` predicts with, and what terminals run of every bundle."""
-MAX_ARCHIVE_BYTES = 64 * 1024 * 1024
 MAX_FILES = 32
 GOLDEN_TOLERANCES = {"lightgbm": 1e-12, "onnx": 1e-5}
 """Largest difference of a golden probability, by backend. LightGBM reproduces it exactly on equal machines; an ONNX model
