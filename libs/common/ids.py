@@ -1,6 +1,10 @@
 """Ids derived from their cause: the same cause gives the same id, in every run and on every machine."""
 
 import hashlib
+import re
+
+ORDER_ID = re.compile(r"[0-9a-f]{12,64}")
+"""What an order id looks like: its first twelve digits travel in the magic number."""
 
 
 def derived_id(*cause: str | int | float) -> str:

@@ -1,13 +1,12 @@
 """The executor's core: what is sent, when, and never twice."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
 from libs.common.core import EffectResult, Route, Stage, Timer
-from libs.common.ids import magic_of
+from libs.common.ids import ORDER_ID, magic_of
 from libs.common.messages.base import Message
 from libs.common.messages.control import Flatten, Halt, Resume, Severity
 from libs.common.messages.market import TickBlock
@@ -36,7 +35,6 @@ from services.executor.turn import Turn
 
 _NS_PER_S = 1_000_000_000
 _NEVER_NS = 2**63 - 1
-_ORDER_ID = re.compile(r"[0-9a-f]{12,64}")
 
 
 class ExecutorCore:
@@ -108,7 +106,7 @@ class ExecutorCore:
             counters.foreign_account += 1
             return ()
         turn = Turn(now_ns)
-        if not _ORDER_ID.fullmatch(message.order_id) or not approval_is_genuine(message, self._verifier):
+        if not ORDER_ID.fullmatch(message.order_id) or not approval_is_genuine(message, self._verifier):
             counters.forged += 1
             turn.alert(Severity.CRITICAL, "forged_approval", f"{message.symbol} order {message.order_id[:64]}")
             if not self._is_known(message.order_id):
@@ -323,7 +321,7 @@ class ExecutorCore:
             self._ledger.on_event(event, turn)
 
     def _is_known(self, order_id: str) -> bool:
-        if not _ORDER_ID.fullmatch(order_id):
+        if not ORDER_ID.fullmatch(order_id):
             return False
         known = self._state.known.get(magic_of(order_id, self._config.namespace))
         return known is not None and known.order_id == order_id

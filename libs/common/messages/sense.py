@@ -4,10 +4,10 @@ The types and the codec know what a field may hold; here is what they leave open
 that would put everybody's clock out for ever, an order id that is none, ticks whose numbers or times are not theirs.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any
 
+from libs.common.ids import ORDER_ID
 from libs.common.messages import orders
 from libs.common.messages.base import Message
 from libs.common.messages.market import TickBlock
@@ -17,7 +17,6 @@ END_NS = 4_102_444_800_000_000_000
 MAX_PRICE = 1e12
 """No price is higher: points, products and sums of prices stay finite."""
 _LAST_TICK = 2**62
-_ORDER_ID = re.compile(r"[0-9a-f]{12,64}")
 
 
 def nonsense(message: Message) -> str:
@@ -47,7 +46,7 @@ def _of_ticks(block: TickBlock) -> str:
 
 
 def _of_order(order: Any) -> str:
-    return "" if _ORDER_ID.fullmatch(order.order_id) else f"order_id {order.order_id[:40]!r} is none: hex digits, 12 to 64"
+    return "" if ORDER_ID.fullmatch(order.order_id) else f"order_id {order.order_id[:40]!r} is none: hex digits, 12 to 64"
 
 
 # An approval and the word that it was turned down may name anything: that is what is turned down.
