@@ -29,7 +29,7 @@ from services.executor.broker import (
     Standing,
 )
 from services.executor.effects import AdvanceMarket, MoveStops, ReadBroker, SendOrder
-from services.executor.equity import EquityTrack
+from services.executor.state import ExternalState
 
 _DAY_S = 86_400
 _NS_PER_S = 1_000_000_000
@@ -226,7 +226,7 @@ class ExternalDesk:
 
     def __init__(self, *, fed: bool = False) -> None:
         self.tells_by_itself = fed
-        self._state = _ExternalState()
+        self._state = ExternalState()
 
     def advance(self, block: TickBlock, now_ns: int) -> Handed:
         if not self.tells_by_itself:
@@ -274,13 +274,7 @@ class ExternalDesk:
         return msgspec.msgpack.encode(self._state)
 
     def restore(self, state: bytes) -> None:
-        self._state = msgspec.msgpack.decode(state, type=_ExternalState)
-
-
-class _ExternalState(msgspec.Struct):
-    account: BrokerAccount | None = None
-    positions: tuple[BrokerPosition, ...] = ()
-    equity: EquityTrack = msgspec.field(default_factory=EquityTrack)
+        self._state = msgspec.msgpack.decode(state, type=ExternalState)
 
 
 def deal_record(deal: TradeDeal, ts_ns: int) -> BrokerDeal:

@@ -6,7 +6,8 @@ import msgspec
 
 from libs.common.messages.market import Side
 from libs.common.messages.orders import OrderPurpose
-from services.executor.broker import Answer
+from services.executor.broker import Answer, BrokerAccount, BrokerPosition
+from services.executor.equity import EquityTrack
 from services.executor.order_state import OrderState
 
 
@@ -165,6 +166,14 @@ class ExecutorState(msgspec.Struct, kw_only=True):
     broker_problem: str = ""
     account_sent_ns: int | None = None
     journal_broken: bool = False
+
+
+class ExternalState(msgspec.Struct):
+    """What is known of a broker outside this process: its last report."""
+
+    account: BrokerAccount | None = None
+    positions: tuple[BrokerPosition, ...] = ()
+    equity: EquityTrack = msgspec.field(default_factory=EquityTrack)
 
 
 class CoreSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,58 +6,22 @@ first, in the unit the table gives. A missing, stale or non-finite input is evid
 
 import math
 from collections.abc import Callable
-
-import msgspec
+from typing import NamedTuple
 
 from libs.common.messages.account import AccountSnapshot
 from libs.common.messages.features import Prediction
-from libs.common.messages.market import Side
 from libs.common.messages.orders import OrderPurpose, RefusalReason
-from libs.common.trading.instrument import Instrument
 from libs.common.trading.sessions import fx_market_open
-from services.risk.book import Book, Quote, RecentOrder
+from services.risk.book import Book
 from services.risk.config import RiskConfig
-from services.risk.sizing import Size
+from services.risk.request import OrderRequest
+from services.risk.state import RecentOrder
 
 _NS_PER_MS = 1_000_000
 _RATE_WINDOW_NS = 60_000_000_000
 
 
-class OrderRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An order as it would be sent if every check passes.
-
-    Parameters
-    ----------
-    order_id : derived from the prediction
-    side : of the order, ``None`` when the prediction suggests none
-    instrument, quote : ``None`` when the symbol is not configured, or no tick of it has come
-    size : volume; ``sl``, ``tp`` : prices, 0.0 for none
-    closing : ids of positions that the same decision closes
-    exposures_x : worst-case notional of every exposed symbol before the order, multiples of equity; ``None`` for one
-        that cannot be valued; empty for an order that only reduces
-    exposure_x : that of the order's symbol after it
-    """
-
-    order_id: str
-    prediction: Prediction
-    purpose: OrderPurpose
-    side: Side | None
-    instrument: Instrument | None
-    quote: Quote | None
-    size: Size
-    sl: float
-    tp: float
-    position_id: int = 0
-    closing: frozenset[int] = frozenset()
-    exposures_x: dict[str, float | None] = {}
-    exposure_x: float | None = None
-
-    @property
-    def symbol(self) -> str:
-        return self.prediction.symbol
-
-
-class Evidence(msgspec.Struct, frozen=True, gc=False):
+class Evidence(NamedTuple):
     """What was seen and what is allowed, both finite and in the check's unit, and one sentence for people."""
 
     observed: float
@@ -69,7 +33,7 @@ Test = Callable[[OrderRequest, Book, RiskConfig, int], Evidence | None]
 Standing = Callable[[Book, RiskConfig], Evidence | None]
 
 
-class Check(msgspec.Struct, frozen=True):
+class Check(NamedTuple):
     """One check.
 
     Parameters

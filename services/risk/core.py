@@ -31,10 +31,12 @@ from libs.common.messages.orders import (
 from libs.common.signing import Signer, sign_approval
 from libs.common.trading.instrument import Instrument
 from libs.common.trading.sessions import fx_market_open
-from services.risk.book import Book, BookState, HaltState, OpenOrder, Quote, order_key
-from services.risk.checks import CHECKS, Check, OrderRequest
+from services.risk.book import Book, order_key
+from services.risk.checks import CHECKS, Check
 from services.risk.config import RiskConfig
+from services.risk.request import OrderRequest
 from services.risk.sizing import NO_SIZE, Size, Stops, order_size, place_stops
+from services.risk.state import BookState, HaltState, OpenOrder, Quote
 
 _NS_PER_MS = 1_000_000
 _MINUTE_NS = 60_000_000_000

@@ -4,8 +4,7 @@ Only the broker's own rounding is used (``libs.common.trading.instrument``), and
 """
 
 import math
-
-import msgspec
+from typing import NamedTuple
 
 from libs.common.messages.features import Prediction
 from libs.common.messages.market import Side
@@ -14,14 +13,14 @@ from libs.common.trading.money import Rate, margin_ccy, profit_ccy
 from services.risk.config import RiskConfig
 
 
-class Stops(msgspec.Struct, frozen=True, gc=False):
+class Stops(NamedTuple):
     """Protective prices on the grid; ``tp`` is 0.0 for none, ``sl`` is 0.0 when no stop can be placed."""
 
     sl: float
     tp: float
 
 
-class Size(msgspec.Struct, frozen=True, gc=False):
+class Size(NamedTuple):
     """A volume and the reason for it.
 
     Parameters

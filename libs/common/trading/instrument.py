@@ -55,7 +55,7 @@ class Instrument:
     def __post_init__(self) -> None:
         config = self.config
         scale = _POWERS[config.digits]
-        worked_out = {
+        worked_out: dict[str, object] = {
             "digits": config.digits,
             "point": 1 / scale,
             "is_forex": _is_forex(config),

@@ -6,7 +6,7 @@ from libs.common.mt5 import constants as mt5
 from libs.common.mt5.results import TradeDeal, TradeOrder
 from libs.common.mt5.sim.ledger import Ledger
 from libs.common.mt5.sim.liquidity import take
-from libs.common.mt5.sim.state import OpenPosition, PendingOrder
+from libs.common.mt5.sim.state import Execution, OpenPosition, PendingOrder
 from libs.common.trading.money import UNIT
 
 BUY_TYPES = frozenset((
@@ -16,41 +16,6 @@ STOP_TYPES = frozenset((mt5.ORDER_TYPE_BUY_STOP, mt5.ORDER_TYPE_SELL_STOP))
 STOP_LIMIT_TYPES = frozenset((mt5.ORDER_TYPE_BUY_STOP_LIMIT, mt5.ORDER_TYPE_SELL_STOP_LIMIT))
 LIMIT_TYPES = frozenset((mt5.ORDER_TYPE_BUY_LIMIT, mt5.ORDER_TYPE_SELL_LIMIT))
 _DUST_LOTS = 5e-9
-
-
-class Execution(msgspec.Struct, kw_only=True, gc=False):
-    """An order at the moment (a part of) it is filled.
-
-    Parameters
-    ----------
-    order : its ticket
-    sign : +1 buys, -1 sells
-    type : ORDER_TYPE_* it was placed as
-    volume_lots, price : of this deal
-    position : ticket of the position it closes, 0 for none named
-    reason : ORDER_REASON_*, the deal's reason has the same number
-    placed_ns : when the order was placed, ns UTC
-    identifier : of the position it opens, 0 for its own ticket
-    is_rest : the order has made deals at earlier quotes
-    """
-
-    order: int
-    symbol: str
-    sign: int
-    type: int
-    volume_lots: float
-    price: float
-    sl: float = 0.0
-    tp: float = 0.0
-    position: int = 0
-    magic: int = 0
-    comment: str = ""
-    reason: int = mt5.ORDER_REASON_EXPERT
-    placed_ns: int
-    type_filling: int = mt5.ORDER_FILLING_FOK
-    type_time: int = mt5.ORDER_TIME_GTC
-    identifier: int = 0
-    is_rest: bool = False
 
 
 def sign_of(order_type: int) -> int:

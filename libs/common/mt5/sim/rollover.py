@@ -1,9 +1,9 @@
 """What happens at the server's midnight: swap, and the end of orders that live for a day."""
 
 from libs.common.mt5 import constants as mt5
-from libs.common.mt5.sim.execution import Execution, cancel, close, fill, finish
+from libs.common.mt5.sim.execution import cancel, close, fill, finish
 from libs.common.mt5.sim.ledger import Ledger
-from libs.common.mt5.sim.state import OpenPosition
+from libs.common.mt5.sim.state import Execution, OpenPosition
 from libs.common.mt5.sim.traded import TradedSymbol
 from libs.common.trading.money import Rate
 

@@ -8,11 +8,11 @@ from libs.common.mt5.results import OrderSendResult, TradeRequest
 from libs.common.mt5.retcodes import COMMENTS
 from libs.common.mt5.sim import checks
 from libs.common.mt5.sim.checks import Question, checks_for, first_refusal
-from libs.common.mt5.sim.execution import STOP_LIMIT_TYPES, Execution, cancel, close_by, fill, finish
+from libs.common.mt5.sim.execution import STOP_LIMIT_TYPES, cancel, close_by, fill, finish
 from libs.common.mt5.sim.ledger import Ledger
 from libs.common.mt5.sim.liquidity import Offer, market_price, offers_for
 from libs.common.mt5.sim.rollover import expire_orders, roll_over
-from libs.common.mt5.sim.state import OpenPosition, PendingOrder
+from libs.common.mt5.sim.state import Execution, OpenPosition, PendingOrder
 from libs.common.mt5.sim.treatment import PLAIN, Treatment
 from libs.common.mt5.sim.triggers import act_on_quote, stop_out
 

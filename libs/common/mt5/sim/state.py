@@ -115,6 +115,41 @@ class ChangedSymbol(msgspec.Struct, frozen=True):
     terms: SymbolTerms
 
 
+class Execution(msgspec.Struct, kw_only=True, gc=False):
+    """An order at the moment (a part of) it is filled.
+
+    Parameters
+    ----------
+    order : its ticket
+    sign : +1 buys, -1 sells
+    type : ORDER_TYPE_* it was placed as
+    volume_lots, price : of this deal
+    position : ticket of the position it closes, 0 for none named
+    reason : ORDER_REASON_*, the deal's reason has the same number
+    placed_ns : when the order was placed, ns UTC
+    identifier : of the position it opens, 0 for its own ticket
+    is_rest : the order has made deals at earlier quotes
+    """
+
+    order: int
+    symbol: str
+    sign: int
+    type: int
+    volume_lots: float
+    price: float
+    sl: float = 0.0
+    tp: float = 0.0
+    position: int = 0
+    magic: int = 0
+    comment: str = ""
+    reason: int = mt5.ORDER_REASON_EXPERT
+    placed_ns: int
+    type_filling: int = mt5.ORDER_FILLING_FOK
+    type_time: int = mt5.ORDER_TIME_GTC
+    identifier: int = 0
+    is_rest: bool = False
+
+
 class TerminalState(msgspec.Struct):
     """The whole state.
 

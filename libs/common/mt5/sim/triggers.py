@@ -6,7 +6,6 @@ from libs.common.mt5.sim import checks
 from libs.common.mt5.sim.execution import (
     LIMIT_TYPES,
     STOP_LIMIT_TYPES,
-    Execution,
     cancel,
     close,
     fill,
@@ -16,7 +15,7 @@ from libs.common.mt5.sim.execution import (
 from libs.common.mt5.sim.exposure import price_reached, stop_reached
 from libs.common.mt5.sim.ledger import Ledger
 from libs.common.mt5.sim.liquidity import Offer, market_price, offers_for
-from libs.common.mt5.sim.state import OpenPosition, PendingOrder, Quote
+from libs.common.mt5.sim.state import Execution, OpenPosition, PendingOrder, Quote
 from libs.common.mt5.sim.traded import TradedSymbol
 
 
